@@ -1,0 +1,150 @@
+"""The store: what controllers and edges may ask of it, whichever engine is underneath.
+
+It keeps `Document`s (JSON objects as clients sent them) with Kubernetes' rules: resource versions that
+only grow, conflicts, generation, finalizers, owner references, the status subresource, watches that
+resume. `appliance.store.sqlite` is the embedded engine; both engines pass `tests/conformance`.
+
+StoreError
+├── NotFound         no such object
+├── AlreadyExists    the name is taken
+├── Conflict         somebody wrote first; read again and retry
+├── Invalid          the document breaks its schema; the message holds the field's path
+├── Gone             a watch asked for a version that is no longer kept; list again
+└── TooLarge         over the object size limit
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from appliance.resources.meta import Document, Kind
+
+MAX_DOCUMENT_BYTES = 1024 * 1024  # Kubernetes' own practical limit on an object
+
+
+class StoreError(Exception):
+    """A sentence about the object; `hint` says what to do, if there is something."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class NotFound(StoreError):
+    pass
+
+
+class AlreadyExists(StoreError):
+    pass
+
+
+class Conflict(StoreError):
+    pass
+
+
+class Invalid(StoreError):
+    pass
+
+
+class Gone(StoreError):
+    pass
+
+
+class TooLarge(StoreError):
+    pass
+
+
+PatchType = Literal["merge", "json", "apply"]
+Subresource = Literal["", "status"]
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A change: RFC 7396 merge patch (an object), RFC 6902 JSON patch (a list), or server-side apply.
+
+    For `apply`, `manager` is the field manager. A merge patch that carries `metadata.resourceVersion` is
+    conditional on it.
+    """
+
+    type: PatchType
+    body: Document | list[Document]
+    manager: str = ""
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list: `resource_version` is the point from which a watch continues without a gap."""
+
+    items: list[Document]
+    resource_version: str
+    continue_token: str = ""
+    remaining: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`bookmark` events carry only a resource version in their document's metadata."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+    kind: Kind
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which objects: label and field selectors in Kubernetes' own text form, all namespaces when None."""
+
+    namespace: str | None = None
+    labels: str = ""
+    fields: str = ""
+
+
+EVERYTHING = Selection()
+
+
+@dataclass(frozen=True, slots=True)
+class Preconditions:
+    uid: str = ""
+    resource_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one engine, for tests to lower."""
+
+    max_document_bytes: int = MAX_DOCUMENT_BYTES
+    history: int = 20_000
+
+
+class Store(Protocol):
+    """Every write is durable (fsynced) before it returns. All methods may raise StoreError's children."""
+
+    async def get(self, kind: Kind, name: str, *, namespace: str = "") -> Document: ...
+
+    async def list(
+        self, kind: Kind, selection: Selection = EVERYTHING, *, limit: int = 0, continue_token: str = ""
+    ) -> Page: ...
+
+    async def create(self, kind: Kind, document: Document) -> Document: ...
+
+    async def update(self, kind: Kind, document: Document, *, subresource: Subresource = "") -> Document: ...
+
+    async def patch(
+        self, kind: Kind, name: str, patch: Patch, *, namespace: str = "", subresource: Subresource = ""
+    ) -> Document: ...
+
+    async def delete(
+        self, kind: Kind, name: str, *, namespace: str = "", preconditions: Preconditions | None = None
+    ) -> Document: ...
+
+    def watch(
+        self, kind: Kind, selection: Selection = EVERYTHING, *, since: str = ""
+    ) -> AsyncIterator[Event]:
+        """Yield what changes after `since`; with no `since`, first what exists (ADDED), then what changes."""
+        ...
+
+
+def merge(body: Document) -> Patch:
+    """The patch controllers use: an RFC 7396 merge of the fields they own."""
+    return Patch(type="merge", body=body)
