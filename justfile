@@ -33,3 +33,58 @@ format:
 # the tests that need nothing but Python
 test *args:
     pytest -n auto {{args}}
+
+# the whole job on this machine: appliance, mirror, five simulated hosts
+demo *args:
+    skerry demo {{args}}
+
+# tests against independent clients: skopeo, umoci, docker-registry, kubectl
+interop *args:
+    pytest -m interop {{args}}
+
+# tests of the hardware TPM's path over swtpm; `just setup --tpm` first
+tpm *args:
+    pytest -m tpm {{args}}
+
+# tests with real disks and a real Debian root; needs root
+system *args:
+    pytest -m system {{args}}
+
+# README's two commands in a freshly made minimal Debian root; needs root
+fresh *commands:
+    .ci/fresh {{commands}}
+
+# write the CRD documents again from the structs
+crds:
+    python -m appliance.resources.crds
+
+# every benchmark, each beside a peer in the same run
+bench: bench-registrations bench-mirror bench-starts bench-bundles bench-store bench-console
+
+# full TPM registrations per second
+bench-registrations:
+    python -m benchmarks.registrations
+
+# blob pull and push, manifests, beside docker-registry
+bench-mirror:
+    python -m benchmarks.blobs
+
+# appliance start, command start, idle memory
+bench-starts:
+    python -m benchmarks.starts
+
+# bundle load beside hashing and copying
+bench-bundles:
+    python -m benchmarks.bundles
+
+# lists, watches and writes with 10,000 objects
+bench-store:
+    python -m benchmarks.store
+
+# first paint with 10,000 hosts, bytes per update
+bench-console:
+    python -m benchmarks.console
+
+# write the manual pages again from the commands' own help
+man:
+    python -m appliance.cli.manual docs/man
