@@ -1,0 +1,138 @@
+"""YAML and JSON from the other end, decoded within limits into plain values.
+
+The two are read through one door because the wire's YAML may be JSON: ours is, since JSON is a subset
+that Elemental's reader takes and ours reads fast. A document can be too large, too deep, or use
+aliases (which make little text into much memory); each of these is refused before anything is built.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+import yaml
+
+from agent.protocol.errors import Malformed, TooLarge
+
+JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
+
+MAX_DEPTH = 64
+
+# libyaml's parser when the wheel has it, PyYAML's own otherwise: the same documents, slower.
+_BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_BaseLoader):  # type: ignore[misc]  # the base is chosen at import
+    """A date in a document stays the text it was written as."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _BaseLoader.yaml_implicit_resolvers.items()
+}
+
+
+def parse_json(payload: bytes, *, what: str, limit: int) -> JSON:
+    """Decode one JSON value; `what` names it in errors. Raises TooLarge, Malformed."""
+    check_size(payload, what=what, limit=limit)
+    try:
+        value: JSON = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        raise Malformed(f"{what} is not JSON: {error}") from error
+    return value
+
+
+def parse_yaml(payload: bytes, *, what: str, limit: int) -> JSON:
+    """Decode one YAML (or JSON) document; an empty one is None. Raises TooLarge, Malformed."""
+    check_size(payload, what=what, limit=limit)
+    if payload.lstrip()[:1] == b"{":
+        try:
+            value: JSON = msgspec.json.decode(payload)
+        except (msgspec.DecodeError, RecursionError, ValueError):
+            pass  # a flow mapping of YAML proper looks the same at its first byte
+        else:
+            return value
+    try:
+        check_shape(payload, what=what)
+        document: object = yaml.load(payload, Loader=_Loader)  # noqa: S506 - a child of SafeLoader
+    except (yaml.YAMLError, ValueError, OverflowError, TypeError, AttributeError) as error:
+        # Beyond YAMLError: PyYAML's scalar constructors let theirs through on odd numbers and tags.
+        raise Malformed(f"{what} is not YAML: {_first_line(error)}") from error
+    return to_json(document, what=what)
+
+
+def render_json(value: object) -> bytes:
+    """Compact JSON, keys as they come."""
+    return msgspec.json.encode(value)
+
+
+def render_yaml(value: object) -> bytes:
+    """Block-style YAML with four spaces, text of several lines as a literal block, like the real server's."""
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, indent=4, allow_unicode=True, width=4096)
+    return text.encode()
+
+
+def check_size(payload: bytes, *, what: str, limit: int) -> None:
+    if len(payload) > limit:
+        raise TooLarge(f"{what} has {len(payload)} bytes; at most {limit} are accepted")
+
+
+def check_shape(payload: bytes, *, what: str) -> None:
+    """Refuse aliases and deep nesting on the event stream, before the tree exists."""
+    depth = 0
+    for event in yaml.parse(payload, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise Malformed(f"{what} uses a YAML alias, which is not accepted")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise Malformed(f"{what} is nested deeper than {MAX_DEPTH} levels")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def to_json(value: object, *, what: str) -> JSON:
+    """Check that a decoded YAML tree holds nothing that JSON could not: keys become text."""
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, Mapping):
+        return {_key(key, what): to_json(item, what=what) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return [to_json(item, what=what) for item in value]
+    raise Malformed(f"{what} holds a {type(value).__name__}, which has no place in it")
+
+
+def as_object(value: JSON, *, what: str) -> dict[str, JSON]:
+    """The value as a mapping; None is an empty one, as Elemental's reader has it."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Malformed(f"{what} is not a mapping")
+    return value
+
+
+def _key(key: object, what: str) -> str:
+    if isinstance(key, str):
+        return key
+    if isinstance(key, bool) or key is None:
+        return str(key).lower()
+    if isinstance(key, (int, float)):
+        return str(key)
+    raise Malformed(f"{what} has a key that is not text")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Blocks for text of several lines; indented list items, as Go's encoder writes them."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _represent_text)
