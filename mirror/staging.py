@@ -1,0 +1,229 @@
+"""One file on its way into the store: hashed while it is written, then synced and given its final name.
+
+A staged file is locked for as long as its writer lives, across processes too, so an abandoned one can be
+told from one that is being written. It knows nothing of repositories, sessions or what is stored already.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import time
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from mirror.errors import NoSpace, UploadBusy, UploadUnknown
+from mirror.oci import Digest
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+PARALLEL_BYTES = 256 * 1024  # below this, handing the write to another thread costs more than it saves
+SYNC_BYTES = 32 * 1024 * 1024  # dirty pages are pushed out in steps of this, so that the last sync is short
+READ_BYTES = 1024 * 1024
+YOUNG_SECONDS = 60.0  # a new file is unlocked for a moment
+LOCK_PATIENCE_SECONDS = 2.0
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """How far a file has been hashed; kept between the requests of one upload."""
+
+    offset: int
+    state: "_Hash"
+
+
+class StagedFile:
+    """Use one writer at a time; `write` may be called from any thread."""
+
+    def __init__(self, path: Path, fd: int, *, hashed: Hashed, writers: Executor, floor: int) -> None:
+        self.path = path
+        self.offset = hashed.offset
+        self._fd = fd
+        self._hash = hashed.state
+        self._writers = writers
+        self._floor = floor
+        self._unsynced = 0
+        self._sync: Future[None] | None = None
+
+    @classmethod
+    def create(cls, path: Path, *, algorithm: str, writers: Executor, floor: int) -> Self:
+        check_room(path.parent, 0, floor=floor)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise no_room(error, path.parent) from error
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        return cls(path, fd, hashed=Hashed(0, hashlib.new(algorithm)), writers=writers, floor=floor)
+
+    @classmethod
+    def reopen(
+        cls, path: Path, *, algorithm: str, known: Hashed | None, writers: Executor, floor: int
+    ) -> Self:
+        """Go on with a file that another request, or another process before a restart, has begun.
+
+        `known` saves hashing the file again; it is believed only if it ends where the file ends.
+        """
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise UploadUnknown(f"upload {path.stem} is finished, cancelled or expired") from error
+        try:
+            _lock(fd, path.stem)
+            size = os.fstat(fd).st_size
+            if known is None or known.offset != size or known.state.name != algorithm:
+                known = Hashed(size, _hash_file(fd, algorithm))
+        except BaseException:
+            os.close(fd)
+            raise
+        return cls(path, fd, hashed=known, writers=writers, floor=floor)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append; on a full disk the file is put back to where it was and NoSpace is raised."""
+        check_room(self.path.parent, len(data), floor=self._floor)
+        try:
+            if len(data) < PARALLEL_BYTES:
+                _write_all(self._fd, data, self.offset)
+                self._hash.update(data)
+            else:
+                written = self._writers.submit(_write_all, self._fd, data, self.offset)
+                self._hash.update(data)
+                written.result()
+            self._start_sync(len(data))
+        except OSError as error:
+            os.ftruncate(self._fd, self.offset)
+            raise no_room(error, self.path.parent) from error
+        self.offset += len(data)
+
+    def digest(self, algorithm: str) -> Digest:
+        """The digest of all that was written; another algorithm than the one begun with costs a read."""
+        state = self._hash if self._hash.name == algorithm else _hash_file(self._fd, algorithm)
+        return Digest(f"{algorithm}:{state.hexdigest()}")
+
+    def move_to(self, final: Path) -> None:
+        """Make the content durable, then give it its name, then make the name durable."""
+        try:
+            self._finish_sync()
+            os.fchmod(self._fd, 0o444)
+            os.fsync(self._fd)
+            os.rename(self.path, final)
+            sync_directory(final.parent)
+        except OSError as error:
+            raise no_room(error, final.parent) from error
+        finally:
+            self.close()
+
+    def close(self) -> Hashed:
+        """Leave the file for later."""
+        self._finish_sync_quietly()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        return Hashed(self.offset, self._hash)
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.close()
+
+    def _start_sync(self, length: int) -> None:
+        self._unsynced += length
+        if self._unsynced >= SYNC_BYTES:
+            self._finish_sync()
+            self._unsynced = 0
+            self._sync = self._writers.submit(os.fdatasync, self._fd)
+
+    def _finish_sync(self) -> None:
+        sync, self._sync = self._sync, None
+        if sync is not None:
+            sync.result()
+
+    def _finish_sync_quietly(self) -> None:
+        sync, self._sync = self._sync, None
+        if sync is not None:
+            sync.exception()  # nobody was promised that this part is durable
+
+
+def check_room(directory: Path, length: int, *, floor: int) -> None:
+    """Refuse what would bring the disk below the floor, before a byte is written."""
+    disk = os.statvfs(directory)
+    free = disk.f_bavail * disk.f_frsize
+    if free - length < floor:
+        raise NoSpace(
+            f"the mirror's disk has {free // 2**20} MiB free; {length} bytes more would leave less than the "
+            f"{floor // 2**20} MiB it keeps back",
+            hint="delete images that are no longer needed, or give the mirror a larger disk",
+        )
+
+
+def no_room(error: OSError, directory: Path) -> Exception:
+    """NoSpace if the system says there is no room, else the error itself."""
+    if error.errno not in NO_ROOM:
+        return error
+    return NoSpace(
+        f"the mirror cannot write to {directory}: {os.strerror(error.errno or 0)}",
+        hint="delete images that are no longer needed, or give the mirror a larger disk",
+    )
+
+
+def is_abandoned(path: Path, *, now: float, idle_seconds: float = YOUNG_SECONDS) -> bool:
+    """A staged file that no living writer has locked and that nobody has written to for a while."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        if now - os.fstat(fd).st_mtime < idle_seconds:
+            return False
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(fd)
+
+
+def sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, name: str) -> None:
+    deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise UploadBusy(
+                    f"upload {name} is being written by another request",
+                    hint="ask for its offset with GET and go on from there",
+                ) from None
+            time.sleep(0.02)
+            continue
+        if os.fstat(fd).st_nlink == 0:
+            raise UploadUnknown(f"upload {name} is finished, cancelled or expired")
+        return
+
+
+def _write_all(fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        offset += written
+        view = view[written:]
+
+
+def _hash_file(fd: int, algorithm: str) -> "_Hash":
+    state = hashlib.new(algorithm)
+    offset = 0
+    while data := os.pread(fd, READ_BYTES, offset):
+        state.update(data)
+        offset += len(data)
+    return state
