@@ -1,0 +1,120 @@
+"""What a watcher of a view was last told, and what it must be told next. No store, no clock, no sockets.
+
+A board is fed with store events (or fresh lists) and answers with the `WatchEvent`s that follow from them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from appliance.api.contract import HOSTS, HostView, InboxEntry, Reply, WatchEvent
+from appliance.api.views import host_view, waiting_entry
+from appliance.resources.host_report import HOST_REPORT, HostReport
+from appliance.resources.machine_inventory import MACHINE_INVENTORY, MachineInventory
+from appliance.resources.meta import Document, Kind, decode
+from appliance.store.base import Event
+
+Key = tuple[str, str]
+
+
+class HostBoard:
+    """Joins inventories and reports into host views, and knows which of them changed."""
+
+    def __init__(self) -> None:
+        self._inventories: dict[Key, MachineInventory] = {}
+        self._reports: dict[Key, HostReport] = {}
+        self._told: dict[Key, HostView] = {}
+
+    def take(self, kind: Kind, documents: Iterable[Document]) -> None:
+        """Take in objects without saying anything yet."""
+        for document in documents:
+            self._keep(kind, document)
+
+    def views(self, now: datetime) -> list[HostView]:
+        """All hosts, by name, and counted as told."""
+        self._told = {key: self._view(key, now) for key in sorted(self._inventories)}
+        return list(self._told.values())
+
+    def feed(self, event: Event, now: datetime) -> Iterator[WatchEvent]:
+        """What one store event means for the view."""
+        key = _key(event.document)
+        if event.type == "DELETED":
+            (self._inventories if event.kind == MACHINE_INVENTORY else self._reports).pop(key, None)
+        elif event.type in ("ADDED", "MODIFIED"):
+            self._keep(event.kind, event.document)
+        yield from self._tell(key, now)
+
+    def tick(self, now: datetime) -> Iterator[WatchEvent]:
+        """What the mere passing of time means: hosts that have gone silent."""
+        for key, told in list(self._told.items()):
+            if self._view(key, now).phase != told.phase:
+                yield from self._tell(key, now)
+
+    def _keep(self, kind: Kind, document: Document) -> None:
+        if kind == MACHINE_INVENTORY:
+            self._inventories[_key(document)] = decode(MachineInventory, document)
+        elif kind == HOST_REPORT:
+            self._reports[_key(document)] = decode(HostReport, document)
+
+    def _tell(self, key: Key, now: datetime) -> Iterator[WatchEvent]:
+        told = self._told.get(key)
+        if key not in self._inventories:
+            if told is not None:
+                del self._told[key]
+                yield render_event("DELETED", HOSTS, told)
+            return
+        view = self._view(key, now)
+        if view != told:
+            self._told[key] = view
+            yield render_event("MODIFIED" if told else "ADDED", HOSTS, view)
+
+    def _view(self, key: Key, now: datetime) -> HostView:
+        return host_view(self._inventories[key], self._reports.get(key), now=now)
+
+
+class InboxBoard:
+    """Machines that wait, from the store, beside machines that were merely heard, from discovery."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, InboxEntry] = {}
+        self._found: dict[str, InboxEntry] = {}
+
+    def feed(self, document: Document, *, is_deleted: bool = False) -> None:
+        """Take in one MachineInventory."""
+        inventory = decode(MachineInventory, document)
+        entry = waiting_entry(inventory)
+        if is_deleted or inventory.approval != "pending":
+            self._waiting.pop(entry.id, None)
+        else:
+            self._waiting[entry.id] = entry
+
+    def hear(self, found: Iterable[InboxEntry]) -> None:
+        """Replace what discovery has heard."""
+        self._found = {entry.id: entry for entry in found}
+
+    def entries(self) -> dict[str, InboxEntry]:
+        """Who waits for a person comes first."""
+        return {**dict(sorted(self._waiting.items())), **self._found}
+
+
+def next_events(kind: str, told: Mapping[str, Reply], now: Mapping[str, Reply]) -> Iterator[WatchEvent]:
+    """The difference between what a watcher was told and what is so now."""
+    for id, reply in now.items():
+        if id not in told:
+            yield render_event("ADDED", kind, reply)
+        elif told[id] != reply:
+            yield render_event("MODIFIED", kind, reply)
+    for id, reply in told.items():
+        if id not in now:
+            yield render_event("DELETED", kind, reply)
+
+
+def render_event(type: Literal["ADDED", "MODIFIED", "DELETED"], kind: str, reply: Reply) -> WatchEvent:
+    return WatchEvent(type=type, kind=kind, object=msgspec.to_builtins(reply))
+
+
+def _key(document: Document) -> Key:
+    metadata = document.get("metadata", {})
+    return metadata.get("namespace", ""), metadata.get("name", "")
