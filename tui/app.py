@@ -1,0 +1,35 @@
+"""The way into the console: prepare the terminal, then import Textual, then run.
+
+The order matters: Textual reads its settings from the environment when it is imported.
+"""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from appliance.api.client import Client
+from tui.terminal import prepare
+
+
+def run(
+    server: str | None = None,
+    *,
+    basic: bool = False,
+    token: str | None = None,
+    ca_file: Path | None = None,
+) -> None:
+    """Show the console until somebody quits it; `server` is found as by every client command."""
+    if token is not None or ca_file is not None:
+        client = Client(server or os.environ.get("SKERRY_SERVER", ""), token=token, ca_file=ca_file)
+    else:
+        client = Client.connect_default(server)
+    terminal = prepare(os.environ, basic=basic)
+
+    from tui.console import Console
+
+    console = Console(client, server=client.server, clock=_now, basic=terminal.basic)
+    console.run(mouse=False)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,52 @@
+"""What every screen works with: what is known, how to act on it, the time, and the kind of terminal."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from tui.known import Known
+from tui.session import Command
+
+_LOG_LENGTH = 2000
+
+EntryKind = Literal["command", "done", "refused", "event"]
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    at: datetime
+    kind: EntryKind
+    text: str
+
+
+@dataclass(slots=True)
+class Desk:
+    """`run` carries out a command in the background; `notice` is the sentence shown above the last line."""
+
+    known: Known
+    clock: Callable[[], datetime]
+    run: Callable[[Command], None]
+    basic: bool = False
+    server: str = ""
+    log: deque[LogEntry] = field(default_factory=lambda: deque(maxlen=_LOG_LENGTH))
+    twin: str = ""
+    outcome: str = ""
+    notice: str = ""
+
+    def act(self, command: Command) -> None:
+        """Show and log the twin, then carry the command out."""
+        self.twin, self.outcome, self.notice = command.twin, "…", ""
+        self.write("command", command.twin)
+        self.run(command)
+
+    def finish(self, twin: str, sentence: str, *, succeeded: bool) -> None:
+        """Take down how a command ended."""
+        self.write("done" if succeeded else "refused", sentence)
+        if twin == self.twin:
+            self.outcome = "done" if succeeded else "REFUSED"
+        self.notice = "" if succeeded else sentence
+
+    def write(self, kind: EntryKind, text: str) -> None:
+        self.log.append(LogEntry(self.clock(), kind, text))
