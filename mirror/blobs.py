@@ -59,6 +59,9 @@ class BlobStore:
         except FileNotFoundError as error:
             raise BlobUnknown(f"blob {digest} is not in this mirror") from error
 
+    def check_room(self, length: int) -> None:
+        check_room(self.staging, length, floor=self._floor)
+
     def put(self, content: bytes, digest: Digest) -> None:
         """Store what fits in memory."""
         if self._is_durable(digest):
@@ -75,7 +78,7 @@ class BlobStore:
         """Store a copy of `source` if its content has `digest`; False if the blob was there before."""
         if self._is_durable(digest):
             return False
-        check_room(self.staging, source.stat().st_size, floor=self._floor)
+        self.check_room(source.stat().st_size)
         staged = self.create_staged(f"copy-{uuid.uuid4().hex}.part", algorithm_of(digest))
         try:
             with source.open("rb", buffering=0) as file:

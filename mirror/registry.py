@@ -124,16 +124,16 @@ class Registry:
         self._index.link_blob(repository, known)
 
     def import_blob(
-        self, repository: str, source: Path, digest: str, on_copied: BytesCopied = copied_nothing_to_tell
+        self, repository: str, source: Path, digest: str, progress: BytesCopied = copied_nothing_to_tell
     ) -> bool:
         """Copy a file in and link it; False if the mirror had the blob already.
 
         Raises DigestInvalid if the file's content is not `digest`, NoSpace if it does not fit. Whatever
-        `on_copied` raises stops the copy and leaves nothing behind.
+        `progress` raises stops the copy and leaves nothing behind.
         """
         check_repository(repository)
         known = parse_digest(digest)
-        was_copied = self._blobs.copy_in(source, known, on_copied=on_copied)
+        was_copied = self._blobs.copy_in(source, known, on_copied=progress)
         self._index.link_blob(repository, known)
         return was_copied
 
@@ -143,6 +143,10 @@ class Registry:
         self._index.unlink_blob(repository, parse_digest(digest))
 
     # uploads
+
+    def check_room(self, length: int) -> None:
+        """Raise NoSpace if a blob of this length would not fit above the free-space floor."""
+        self._blobs.check_room(length)
 
     def open_upload(self, repository: str, algorithm: str = "sha256") -> RepositoryUpload:
         check_repository(repository)

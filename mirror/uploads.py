@@ -31,13 +31,14 @@ class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Upload:
-    """One writer's hold on a session. End it with `commit`, `abort` or `pause`."""
+    """One writer's hold on a session. `commit`, `abort` and `pause` end it; what comes after does nothing."""
 
     def __init__(self, uploads: "Uploads", id: str, *, staged: StagedFile, limit: int) -> None:
         self.id = id
         self._uploads = uploads
         self._staged = staged
         self._limit = limit
+        self._is_held = True
 
     @property
     def offset(self) -> int:
@@ -61,16 +62,21 @@ class Upload:
         except (DigestInvalid, NoSpace):
             self.abort()
             raise
+        self._is_held = False
         self._uploads.forget(self.id)
         return expected
 
     def pause(self) -> None:
         """Leave the session open for another request."""
-        self._uploads.remember(self.id, self._staged.close())
+        if self._is_held:
+            self._is_held = False
+            self._uploads.remember(self.id, self._staged.close())
 
     def abort(self) -> None:
-        self._staged.discard()
-        self._uploads.forget(self.id)
+        if self._is_held:
+            self._is_held = False
+            self._staged.discard()
+            self._uploads.forget(self.id)
 
 
 class Uploads:

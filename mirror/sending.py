@@ -1,0 +1,133 @@
+"""Files to sockets: the kernel copies where the socket is plain, large writes where it is TLS.
+
+A bounded pool of threads sends in bursts. A burst ends when the client stops reading, and the thread goes to
+another client; the event loop waits for the slow one. So a few threads serve any number of clients.
+"""
+
+import asyncio
+import os
+import select
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from mirror.wire import FileSlice
+
+T = TypeVar("T")
+
+BURST_SECONDS = 0.25
+BURST_PATIENCE_MILLISECONDS = 20
+SENDFILE_BYTES = 4 * 1024 * 1024
+TLS_WRITE_BYTES = 1024 * 1024
+FLUSH_POLL_SECONDS = 0.002
+
+
+class Sender:
+    """`stall_seconds` is how long a client may read nothing before it is cut off.
+
+    Both ways raise ConnectionError or TimeoutError when the client is gone or reads nothing; the file stays
+    the caller's.
+    """
+
+    def __init__(self, *, threads: int, stall_seconds: float) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="mirror-send")
+        self._stall_seconds = stall_seconds
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+    async def send_plain(self, transport: asyncio.Transport, part: FileSlice) -> None:
+        """By sendfile, past the transport."""
+        loop = asyncio.get_running_loop()
+        await self._flush(transport)
+        sock = os.dup(_socket_of(transport).fileno())
+        try:
+            offset, end = part.offset, part.offset + part.length
+            while offset < end:
+                burst = loop.run_in_executor(self._pool, _send_burst, sock, part.fd, offset, end)
+                offset = await _completed(burst)
+                if transport.is_closing():
+                    raise ConnectionResetError("the client went away")
+                if offset < end:
+                    async with asyncio.timeout(self._stall_seconds):
+                        await _writable(loop, sock)
+        finally:
+            os.close(sock)
+
+    async def send_tls(self, write: Callable[[bytes], Awaitable[None]], part: FileSlice) -> None:
+        """By large writes; the next is read while one is being encrypted."""
+        loop = asyncio.get_running_loop()
+        offset, end = part.offset, part.offset + part.length
+        chunk = b""
+        while offset < end or chunk:
+            reading = loop.run_in_executor(
+                self._pool, os.pread, part.fd, min(TLS_WRITE_BYTES, end - offset), offset
+            )
+            try:
+                if chunk:
+                    async with asyncio.timeout(self._stall_seconds):
+                        await write(chunk)
+            finally:
+                chunk = await _completed(reading)
+            if offset < end and not chunk:
+                raise ConnectionResetError("the file is shorter than was announced")
+            offset += len(chunk)
+
+    async def _flush(self, transport: asyncio.Transport) -> None:
+        """Wait until the kernel has what was written to the transport before; mostly it has at once."""
+        await asyncio.sleep(0)
+        async with asyncio.timeout(self._stall_seconds):
+            while transport.get_write_buffer_size() > 0:  # noqa: ASYNC110 - a transport has no event for this
+                await asyncio.sleep(FLUSH_POLL_SECONDS)
+
+
+async def _completed(future: "asyncio.Future[T]") -> T:
+    """What a thread is doing with a file descriptor must be over before the descriptor is closed."""
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
+
+
+def _socket_of(transport: asyncio.Transport) -> socket.socket:
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        raise ConnectionResetError("the client went away")
+    return sock
+
+
+def _send_burst(sock: int, fd: int, offset: int, end: int) -> int:
+    """Send as long as the client takes it and the burst lasts; where the next burst starts."""
+    deadline = time.monotonic() + BURST_SECONDS
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    while offset < end:
+        try:
+            sent = os.sendfile(sock, fd, offset, min(SENDFILE_BYTES, end - offset))
+        except BlockingIOError:
+            if not poll.poll(BURST_PATIENCE_MILLISECONDS):
+                return offset
+            continue
+        if sent == 0:
+            raise ConnectionResetError("the file is shorter than was announced")
+        offset += sent
+        if time.monotonic() > deadline:
+            return offset
+    return offset
+
+
+async def _writable(loop: asyncio.AbstractEventLoop, sock: int) -> None:
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def is_ready() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_writer(sock, is_ready)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(sock)

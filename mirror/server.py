@@ -1,0 +1,229 @@
+"""The HTTP edge: aiohttp, on whatever loop runs it. Bytes, limits and time-outs; no rules of registries.
+
+Pulls of manifests are answered on the loop, everything that may wait for the disk in threads. Blobs leave by
+`mirror.sending`; bodies of pushes go to their intake in batches, one being stored while the next arrives.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+from urllib.parse import unquote
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_request import BaseRequest
+from multidict import CIMultiDict
+
+from mirror.distribution import Distribution
+from mirror.errors import MirrorError, RequestInvalid
+from mirror.problems import render_error, render_problem
+from mirror.registry import Registry
+from mirror.sending import Sender
+from mirror.wire import FileSlice, Intake, Reply, Request
+
+log = logging.getLogger(__name__)
+log_http = logging.getLogger("mirror.http")
+
+BATCH_BYTES: Final = 1024 * 1024
+MAX_HEADER_LINE: Final = 16 * 1024
+IDLE_SECONDS: Final = 75.0
+STALL_SECONDS: Final = 300.0  # a client may unpack a layer to a slow card before it reads on
+LINGERING_SECONDS: Final = 2.0
+SERVER_NAME: Final = "skerry-mirror"
+WORK_THREADS: Final = 16
+SEND_THREADS: Final = 8
+SWEEP_SECONDS: Final = 3600.0
+
+T = TypeVar("T")
+
+
+class Server:
+    """One listener over one registry."""
+
+    def __init__(
+        self, registry: Registry, *, stall_seconds: float = STALL_SECONDS, idle_seconds: float = IDLE_SECONDS
+    ) -> None:
+        self._registry = registry
+        self._distribution = Distribution(registry)
+        self._stall_seconds = stall_seconds
+        self._idle_seconds = idle_seconds
+        self._work = ThreadPoolExecutor(max_workers=WORK_THREADS, thread_name_prefix="mirror-work")
+        self._sender = Sender(threads=SEND_THREADS, stall_seconds=stall_seconds)
+        self._connections: web.Server | None = None
+        self._listener: asyncio.Server | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
+        """Listen; port 0 picks a free one. Returns the address that clients can use."""
+        loop = asyncio.get_running_loop()
+        self._connections = web.Server(
+            self._answer,
+            access_log=None,
+            logger=log_http,
+            auto_decompress=False,
+            keepalive_timeout=self._idle_seconds,
+            max_line_size=MAX_HEADER_LINE,
+            max_field_size=MAX_HEADER_LINE,
+            read_bufsize=BATCH_BYTES,
+            lingering_time=LINGERING_SECONDS,
+        )
+        sock = _listening_socket(host, port, stall_seconds=self._stall_seconds)
+        self._listener = await loop.create_server(self._connections, sock=sock, ssl=tls, backlog=1024)
+        self._sweeper = asyncio.create_task(self._sweep_now_and_then())
+        bound = sock.getsockname()
+        return str(bound[0]), int(bound[1])
+
+    async def stop(self, *, grace_seconds: float = 3.0) -> None:
+        """Stop listening, give transfers under way the grace, then cut them off."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        if self._listener is not None:
+            self._listener.close()
+        if self._connections is not None:
+            self._connections.pre_shutdown()
+            await self._connections.shutdown(grace_seconds)
+        self._work.shutdown()
+        self._sender.close()
+
+    async def _answer(self, http: BaseRequest) -> web.StreamResponse:
+        """One request; the broad handler keeps a fault in it from the connection's other requests."""
+        try:
+            reply = await self._reply(http)
+        except MirrorError as error:
+            reply = render_problem(error)
+        except ConnectionError:
+            reply = Reply(400, [])  # nobody is left to read it
+        except TimeoutError:
+            reply = render_error(408, "BLOB_UPLOAD_INVALID", "the body stopped coming")
+        except Exception:
+            log.exception("%s %s: failed", http.method, http.raw_path[:300])
+            reply = render_error(500, "INTERNAL_ERROR", "the mirror failed; its log says why")
+        response = self._response(http, reply)
+        if not http.content.is_eof():
+            response.force_close()
+        return response
+
+    def _response(self, http: BaseRequest, reply: Reply) -> web.StreamResponse:
+        headers = CIMultiDict(reply.headers)
+        headers["Server"] = SERVER_NAME
+        if isinstance(reply.body, FileSlice):
+            return FileResponse(reply.body, status=reply.status, headers=headers, sender=self._sender)
+        body = None if http.method == "HEAD" else reply.body
+        return web.Response(status=reply.status, headers=headers, body=body)
+
+    async def _reply(self, http: BaseRequest) -> Reply:
+        path, _, query = http.raw_path.partition("?")
+        if "%" in path:
+            path = unquote(path)
+        request = Request(http.method, path, http.headers, query)
+        if http.method in ("GET", "HEAD") and ("/manifests/" in path or "/blobs/" in path):
+            outcome = self._distribution.begin(request)
+        else:
+            outcome = await self._in_thread(lambda: self._distribution.begin(request))
+        return outcome if isinstance(outcome, Reply) else await self._take_in(http, outcome)
+
+    async def _take_in(self, http: BaseRequest, intake: Intake) -> Reply:
+        if http.headers.get("Expect", "").lower() == "100-continue" and http.transport is not None:
+            http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        try:
+            await self._pour(http, intake)
+            return await self._in_thread(intake.finish)
+        except BaseException:
+            await self._in_thread(intake.break_off)
+            raise
+
+    async def _pour(self, http: BaseRequest, intake: Intake) -> None:
+        """Store a batch while the next one arrives; never more than two are in memory."""
+        storing: asyncio.Future[None] | None = None
+        try:
+            while batch := await self._read_batch(http):
+                if storing is not None:
+                    await storing
+                storing = self._in_thread(lambda batch=batch: intake.write(batch))  # type: ignore[misc]
+        finally:
+            if storing is not None:
+                await asyncio.wait([storing])
+        if storing is not None:
+            storing.result()
+
+    async def _read_batch(self, http: BaseRequest) -> bytes:
+        chunks: list[bytes] = []
+        count = 0
+        async with asyncio.timeout(self._stall_seconds):
+            try:
+                while count < BATCH_BYTES and (chunk := await http.content.readany()):
+                    chunks.append(chunk)
+                    count += len(chunk)
+            except web.RequestPayloadError as error:
+                raise RequestInvalid(f"the body is not readable: {error}") from error
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _in_thread(self, function: Callable[[], T]) -> "asyncio.Future[T]":
+        return asyncio.get_running_loop().run_in_executor(self._work, function)
+
+    async def _sweep_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            swept = await self._in_thread(self._registry.sweep)
+            log.info("mirror: %d stale uploads removed", swept)
+
+
+class FileResponse(web.StreamResponse):
+    """A reply whose body is part of a file, which is closed whatever happens."""
+
+    def __init__(self, part: FileSlice, *, status: int, headers: CIMultiDict[str], sender: Sender) -> None:
+        super().__init__(status=status, headers=headers)
+        self._part = part
+        self._sender = sender
+
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
+        try:
+            return await super().prepare(request)
+        except BaseException:
+            os.close(self._part.fd)
+            raise
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        transport = self._req.transport if self._req is not None else None
+        try:
+            if transport is None:
+                raise ConnectionResetError("the client went away")
+            if transport.get_extra_info("sslcontext") is None:
+                await self._sender.send_plain(transport, self._part)
+            else:
+                await self._sender.send_tls(self.write, self._part)
+        except (OSError, TimeoutError) as error:
+            if transport is not None:
+                transport.abort()
+            raise ConnectionResetError(f"a pull was cut off: {error}") from error
+        finally:
+            os.close(self._part.fd)
+        await super().write_eof()
+
+
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    """Bytes that are not HTTP, a TLS hello on a plain port among them, are no event worth a traceback."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+
+
+log_http.addFilter(_is_our_fault)
+
+
+def _listening_socket(host: str, port: int, *, stall_seconds: float) -> socket.socket:
+    """Accepted sockets inherit the time-out for clients that stop reading."""
+    info = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    sock = socket.socket(info[0], info[1], info[2])
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stall_seconds * 1000))
+        sock.bind(info[4])
+    except BaseException:
+        sock.close()
+        raise
+    return sock
