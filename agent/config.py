@@ -34,10 +34,14 @@ class VolumeSizes(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", for
 
 
 class DiskConfig(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
-    """`directories` is the simulated disk: a real GPT in a sparse file, volumes as plain directories."""
+    """`directories` is the simulated disk: a real GPT in a sparse file, volumes as plain directories.
+
+    `device` is the disk that holds the installation, where partition labels alone would not tell.
+    """
 
     kind: DiskKind = "partitions"
     sizes: VolumeSizes = VolumeSizes()
+    device: str = ""
     allow_loop: bool = False
 
 

@@ -64,12 +64,13 @@ class Host:
         timeout: float = 600.0,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
+        text: str = "",
     ) -> Completed:
         """Run a program to its end; output beyond a limit is cut. A missing program is CommandFailed."""
         try:
             done = subprocess.run(
                 list(command),
-                stdin=subprocess.DEVNULL,
+                input=text.encode(),
                 capture_output=True,
                 timeout=timeout,
                 env=self._environment(environment or {}),
@@ -86,9 +87,9 @@ class Host:
             raise CommandFailed(f"{command[0]} cannot be executed: {error.strerror}") from error
         return Completed(done.returncode, done.stdout[-MAX_OUTPUT_BYTES:], done.stderr[-MAX_OUTPUT_BYTES:])
 
-    def require(self, command: Sequence[str], *, timeout: float = 600.0) -> Completed:
-        """Run a program that must succeed."""
-        done = self.run(command, timeout=timeout)
+    def require(self, command: Sequence[str], *, timeout: float = 600.0, text: str = "") -> Completed:
+        """Run a program that must succeed; `text` is its standard input."""
+        done = self.run(command, timeout=timeout, text=text)
         if done.status != 0:
             raise CommandFailed(
                 f"`{' '.join(command)}` failed with status {done.status}: {done.last_words or 'no output'}"

@@ -9,7 +9,7 @@ import hashlib
 import os
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
@@ -130,10 +130,11 @@ def pull(
     registry: Registry,
     progress: Progress = lambda percent: None,
 ) -> PulledImage:
-    """Fetch what `directory` lacks of the image. Refuses before fetching, with numbers, if it will not fit."""
+    """Fetch what `directory` lacks of the image; refuse before fetching if that will not fit."""
     digest, manifest = resolve(reference, registry)
     make_directories(directory)
     wanted = {blob.digest: blob for blob in (manifest.config, *manifest.layers)}
+    _remove_others(directory, wanted)
     missing = {name: blob for name, blob in wanted.items() if not _blob_path(directory, name).exists()}
     total = sum(blob.size for blob in missing.values())
     kept = sum(_size_of(_partial_path(directory, name)) for name in missing)
@@ -148,6 +149,14 @@ def pull(
         _fetch(reference, blob, directory, registry=registry, note=note)
         fetched += blob.size
     return _describe(digest, manifest, directory, reference)
+
+
+def _remove_others(directory: Path, wanted: Collection[str]) -> None:
+    """What an earlier pull of another image left must not cost this one its space."""
+    keep = {digest.partition(":")[2] for digest in wanted}
+    for path in directory.iterdir():
+        if path.name.partition(".")[0] not in keep:
+            path.unlink()
 
 
 def remove_blobs(directory: Path) -> None:

@@ -136,9 +136,10 @@ class Journal:
         return record
 
     def finish(self, record: Record, outcome: Outcome, *, reason: str = "") -> Record:
-        """Close the transaction and add it to the history, in one write."""
+        """Close the transaction (one that never began is fine) and add it to the history, in one write."""
         record = msgspec.structs.replace(
             record,
+            started_at=record.started_at or now_text(),
             phase="done",
             percent=100,
             outcome=outcome,

@@ -168,7 +168,13 @@ def _split(name: str) -> list[str]:
     return parts
 
 
-def _resolve(root: Path, parts: Sequence[str], name: str) -> Path:
+def find_inside(root: Path, name: str) -> Path:
+    """Return where `name` is in an unpacked tree, following links as a chroot would. It may not exist."""
+    parts = _split(name)
+    return _resolve(root, parts, name, make=False) if parts else root
+
+
+def _resolve(root: Path, parts: Sequence[str], name: str, *, make: bool = True) -> Path:
     """Follow `parts` inside `root` as a chroot would, making missing directories."""
     current = root
     pending = list(reversed(parts))
@@ -188,9 +194,9 @@ def _resolve(root: Path, parts: Sequence[str], name: str) -> Path:
                 current = root
             pending += [piece for piece in reversed(target.split("/")) if piece not in ("", ".")]
             continue
-        if not step.exists():
+        if make and not step.exists():
             step.mkdir(mode=0o755)
-        elif not step.is_dir():
+        elif make and not step.is_dir():
             raise ImageInvalid(f"a layer puts {name[:200]!r} below something that is not a directory")
         current = step
     return current
