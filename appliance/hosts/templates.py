@@ -12,7 +12,9 @@ import uuid
 from collections.abc import Mapping
 from typing import TypeAlias
 
-Facts: TypeAlias = Mapping[str, object]
+from agent.protocol.documents import JSON
+
+Facts: TypeAlias = Mapping[str, JSON]
 
 MAX_SANITISED = 58
 MAX_RENDERED = 16 * 1024  # far above any real label; a template must not multiply a large fact for ever
@@ -78,14 +80,6 @@ def escape_text(text: str) -> str:
     return html.escape(one_line).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
 
 
-def merge_facts(*parts: Facts) -> dict[str, object]:
-    """Lay later messages over earlier ones: each of their top-level keys replaces the earlier one whole."""
-    merged: dict[str, object] = {}
-    for part in parts:
-        merged.update(part)
-    return merged
-
-
 def _sanitise(text: str, unwanted: re.Pattern[str]) -> str:
     squeezed = _DASHES.sub("-", unwanted.sub("-", text))
     return _ENDS.sub("", _ENDS.sub("", squeezed)[:MAX_SANITISED])
@@ -95,7 +89,7 @@ def _find_value(path: str, facts: Facts) -> str:
     steps = path.split("/")
     if steps[0] == "Random":
         return _random_value(path, steps[1:])
-    value: object = facts
+    value: Facts | JSON = facts
     for step in steps:
         value = value.get(step) if isinstance(value, Mapping) else None
     if not isinstance(value, str):

@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.hosts.templates import (
+    Facts,
     Malformed,
     NotKnown,
     escape_text,
     is_random,
-    merge_facts,
     render_template,
     sanitise_label,
     sanitise_name,
 )
 
-FACTS = {
+FACTS: Facts = {
     "System Information": {"Serial Number": "SN-0001", "Flags:": ["a", "b"]},
     "CPU": {"TotalThreads": "8", "Processors": {"0": {"Model": "A<B>"}}},
     "Runtime": {"Hostname": "vm"},
@@ -108,7 +108,3 @@ def test_whatever_was_sent_the_result_is_a_valid_label_value(text: str) -> None:
 
 def test_escaping_is_that_of_go() -> None:
     assert escape_text("a&b<c>d'e\"f\r\n") == "a&amp;b&lt;c&gt;d&#39;e&#34;f"
-
-
-def test_later_facts_replace_whole_sections_of_earlier_ones() -> None:
-    assert merge_facts({"A": {"x": "1"}, "B": {}}, {"A": {"y": "2"}}) == {"A": {"y": "2"}, "B": {}}
