@@ -1,0 +1,25 @@
+"""The controllers, in the order a host meets them: registered, inventoried, upgraded."""
+
+from collections.abc import Sequence
+
+from appliance.controllers.machine_inventory import MachineInventoryController
+from appliance.controllers.machine_registration import MachineRegistrationController
+from appliance.controllers.managed_os_image import ManagedOSImageController
+from appliance.controllers.managed_os_version import ManagedOSVersionController
+from appliance.controllers.manager import Controller
+from appliance.controllers.rollout import RolloutController
+from appliance.controllers.settings import ControllerSettings, ImageUnresolved
+from appliance.store.base import Store
+
+__all__ = ["ControllerSettings", "ImageUnresolved", "build"]
+
+
+def build(store: Store, settings: ControllerSettings) -> Sequence[Controller]:
+    """Every controller, over one store."""
+    return (
+        MachineRegistrationController(store, settings),
+        MachineInventoryController(store, settings),
+        ManagedOSVersionController(store, settings),
+        ManagedOSImageController(store, settings),
+        RolloutController(store, settings),
+    )

@@ -41,8 +41,11 @@ class RolloutHost(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
 
 
 class RolloutStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """`source` is what the spec named when `image` (with its `digest`) was frozen; waves count from 0."""
+
     phase: RolloutPhase = "Pending"
     reason: str = ""
+    source: str = ""
     image: str = ""
     digest: str = ""
     current_wave: int = 0

@@ -1,0 +1,27 @@
+"""What every controller is given: the appliance's URL, the time, and how a tag becomes a digest."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+
+class ImageUnresolved(Exception):
+    """The mirror does not hold the image; the sentence names it. `ControllerSettings.resolve` raises it."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerSettings:
+    """`resolve` turns an image reference into what hosts pull: `HOST:PORT/repository@sha256:…`.
+
+    It is called in a worker thread, may block, and raises ImageUnresolved. `silence` is how long a host
+    that is upgrading may say nothing before its rollout stops for it.
+    """
+
+    server_url: str
+    resolve: Callable[[str], str]
+    silence: timedelta = timedelta(minutes=15)
+    clock: Callable[[], datetime] = field(default=_now)
