@@ -294,6 +294,7 @@ class Handshake:
             return self._fail(
                 "the answer to the challenge is wrong: the TPM does not hold the keys it offered"
             )
+        self._machine = self._claimed
         self._stage = _Stage.TALKING
         return [Send(READY.render())]
 
