@@ -43,6 +43,7 @@ NAMESPACE = Kind(
     plural="namespaces",
     struct=Namespace,
     short_names=("ns",),
+    namespaced=False,
     columns=(Column("AGE", "metadata.creationTimestamp", type="date"),),
 )
 SECRET = Kind(

@@ -121,6 +121,7 @@ class Kind:
     struct: type[Resource]
     short_names: tuple[str, ...] = ()
     has_status: bool = True
+    namespaced: bool = True
     columns: tuple[Column, ...] = ()
 
     @property

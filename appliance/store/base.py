@@ -9,12 +9,15 @@ StoreError
 ├── AlreadyExists    the name is taken
 ├── Conflict         somebody wrote first; read again and retry
 ├── Invalid          the document breaks its schema; the message holds the field's path
-├── Gone             a watch asked for a version that is no longer kept; list again
-└── TooLarge         over the object size limit
+│   └── Malformed    the request itself cannot be read: a selector, a patch, a continue token
+├── Gone             a watch or page asked for a version that is no longer kept; list again
+├── TooLarge         over the object size limit
+├── Unavailable      the engine cannot do it now: closed, in use by another program, disk full
+└── Damaged          the database is not sound; nothing was changed
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from appliance.resources.meta import Document, Kind
@@ -46,6 +49,10 @@ class Invalid(StoreError):
     pass
 
 
+class Malformed(Invalid):
+    pass
+
+
 class Gone(StoreError):
     pass
 
@@ -54,8 +61,17 @@ class TooLarge(StoreError):
     pass
 
 
+class Unavailable(StoreError):
+    pass
+
+
+class Damaged(StoreError):
+    pass
+
+
 PatchType = Literal["merge", "json", "apply"]
 Subresource = Literal["", "status"]
+Propagation = Literal["Background", "Foreground", "Orphan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +100,17 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`bookmark` events carry only a resource version in their document's metadata."""
+    """One change. The document is shared by every watcher: read it, never change it.
+
+    A BOOKMARK carries only a resource version in its document's metadata: nothing of this kind happened up
+    to there. The first one follows the initial state of a watch that had no `since`. `encoded` is the
+    document as JSON when the engine has it at hand, encoded once for all watchers.
+    """
 
     type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
     kind: Kind
     document: Document
+    encoded: bytes = field(default=b"", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +133,17 @@ class Preconditions:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one engine, for tests to lower."""
+    """Bounds of one engine, for tests to lower.
+
+    A watch resumes while its version is among the last `history` changes and `history_bytes` of documents;
+    `watch_buffer` events are kept in memory for a watcher that is slow to read, which then reads on from
+    the history.
+    """
 
     max_document_bytes: int = MAX_DOCUMENT_BYTES
     history: int = 20_000
+    history_bytes: int = 256 * 1024 * 1024
+    watch_buffer: int = 1_000
 
 
 class Store(Protocol):
@@ -135,7 +164,13 @@ class Store(Protocol):
     ) -> Document: ...
 
     async def delete(
-        self, kind: Kind, name: str, *, namespace: str = "", preconditions: Preconditions | None = None
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        namespace: str = "",
+        preconditions: Preconditions | None = None,
+        propagation: Propagation = "Background",
     ) -> Document: ...
 
     def watch(

@@ -1,0 +1,183 @@
+"""Documents against Kubernetes' rules for metadata and against their kind's struct.
+
+Pure. A refusal names the field by its path. Fields that a struct does not know are kept, as they came, unless
+the struct forbids them; `unknown_fields` finds them for clients that ask for strictness. A null where the
+schema has none counts as left out, as it does upstream.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import msgspec
+
+from appliance.resources.meta import Document, Kind
+from appliance.resources.schemas import Schema, schema_of
+from appliance.store.base import Invalid, Malformed
+
+MAX_DEPTH = 100
+_MAX_ANNOTATIONS_BYTES = 256 * 1024
+_SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL_KEY = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+
+_JSON: TypeAlias = Any  # a JSON value of any shape, walked here
+
+
+def check_shape(kind: Kind, document: Document) -> None:
+    """Check what every rule relies on: kind, metadata, depth. Raises Invalid."""
+    if not isinstance(document, dict):
+        raise Malformed(f"a {kind} is a JSON object")
+    check_depth(document)
+    for field, expected in (("apiVersion", kind.api_version), ("kind", kind.kind)):
+        if document.get(field, expected) != expected:
+            raise Malformed(f"{field}: this is the place for {expected!r}, not {document[field]!r}")
+    if not isinstance(document.get("metadata"), dict):
+        raise Invalid(f"metadata: a {kind} needs metadata with a name")
+
+
+def check_depth(value: object) -> None:
+    """Check that a JSON value is not nested absurdly. Raises Malformed."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for parent in level for child in _children(parent)]
+        if not level:
+            return
+    raise Malformed(f"the object is nested more than {MAX_DEPTH} levels deep")
+
+
+def normalized(kind: Kind, document: Document) -> Document:
+    """The document with its kind spelled out, no meaningless nulls, and a Secret's `stringData` encoded."""
+    cleaned = _without_nulls(document, schema_of(kind.struct))
+    complete: Document = {"apiVersion": kind.api_version, "kind": kind.kind, **cleaned}
+    if kind.group == "" and kind.kind == "Secret" and isinstance(complete.get("stringData"), dict):
+        given = complete.pop("stringData")
+        complete["data"] = {**(complete.get("data") or {}), **_encoded(given)}
+    return complete
+
+
+def check_document(kind: Kind, document: Document) -> None:
+    """Check a whole document. Raises Invalid with the field's path."""
+    _check_metadata(kind, document["metadata"])
+    try:
+        msgspec.convert(document, kind.struct)
+    except msgspec.ValidationError as error:
+        raise Invalid(_sentence(str(error))) from error
+    if kind.group == "" and kind.kind == "Secret":
+        _check_secret(document)
+
+
+def unknown_fields(kind: Kind, document: Document) -> list[str]:
+    """Paths of the fields that the kind's schema does not know. Core kinds are Kubernetes' own: none."""
+    if not kind.group:
+        return []
+    schema = schema_of(kind.struct)
+    return [
+        path
+        for part in document
+        if part not in ("apiVersion", "kind", "metadata", *(("status",) if kind.has_status else ()))
+        for path in _unknown({part: document[part]}, schema, "")
+    ]
+
+
+def check_name(kind: Kind, name: str) -> None:
+    """Raise Invalid unless `name` can be an object's name."""
+    pattern = _LABEL if kind.kind == "Namespace" else _SUBDOMAIN
+    if not pattern.fullmatch(name):
+        raise Invalid(
+            f"metadata.name: {name[:260]!r} cannot be a name",
+            hint="use small letters, digits, '-' and '.', and begin and end with a letter or digit",
+        )
+
+
+def _check_metadata(kind: Kind, metadata: Document) -> None:
+    check_name(kind, metadata.get("name", ""))
+    namespace = metadata.get("namespace", "")
+    if kind.namespaced and not (isinstance(namespace, str) and _LABEL.fullmatch(namespace)):
+        raise Invalid(f"metadata.namespace: {namespace!r} cannot be the namespace of a {kind}")
+    if not kind.namespaced and namespace:
+        raise Invalid(f"metadata.namespace: a {kind} has no namespace")
+    for key, value in _strings(metadata, "labels"):
+        _check_key(key, "metadata.labels")
+        if not _LABEL_VALUE.fullmatch(value):
+            raise Invalid(f"metadata.labels[{key}]: {value[:80]!r} cannot be a label's value")
+    annotations = list(_strings(metadata, "annotations"))
+    for key, _ in annotations:
+        _check_key(key.lower(), "metadata.annotations")
+    if sum(len(key) + len(value) for key, value in annotations) > _MAX_ANNOTATIONS_BYTES:
+        raise Invalid(f"metadata.annotations: more than {_MAX_ANNOTATIONS_BYTES} bytes together")
+
+
+def _strings(metadata: Document, field: str) -> Iterator[tuple[str, str]]:
+    values = metadata.get(field) or {}
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        raise Invalid(f"metadata.{field}: expected an object of texts")
+    yield from values.items()
+
+
+def _check_key(key: str, where: str) -> None:
+    prefix, slash, name = key.rpartition("/")
+    if not _LABEL_KEY.fullmatch(name) or (slash and not _SUBDOMAIN.fullmatch(prefix)):
+        raise Invalid(f"{where}: {key[:260]!r} cannot be a key")
+
+
+def _check_secret(document: Document) -> None:
+    for key, value in (document.get("data") or {}).items():
+        try:
+            base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            raise Invalid(f"data[{key}]: the value is not base64") from None
+
+
+def _encoded(texts: Document) -> Document:
+    if not all(isinstance(value, str) for value in texts.values()):
+        raise Invalid("stringData: expected an object of texts")
+    return {key: base64.b64encode(value.encode()).decode() for key, value in texts.items()}
+
+
+def _sentence(message: str) -> str:
+    """`Expected `int`, got `str` - at `$.spec.size`` becomes `spec.size: expected int, got str`."""
+    problem, separator, path = message.partition(" - at `$")
+    text = problem[:1].lower() + problem[1:].replace("`", "")
+    return f"{path.strip('`').removeprefix('.')}: {text}" if separator else text
+
+
+def _children(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _without_nulls(value: _JSON, schema: Schema) -> _JSON:
+    if isinstance(value, dict):
+        known, rest = schema.get("properties", {}), schema.get("additionalProperties")
+        kept = {}
+        for key, child in value.items():
+            child_schema = known.get(key, rest if isinstance(rest, dict) else None)
+            if child_schema is None:
+                kept[key] = child
+            elif child is not None or child_schema.get("nullable"):
+                kept[key] = _without_nulls(child, child_schema)
+        return kept
+    if isinstance(value, list) and isinstance(schema.get("items"), dict):
+        return [_without_nulls(item, schema["items"]) for item in value]
+    return value
+
+
+def _unknown(value: _JSON, schema: Schema, path: str) -> Iterator[str]:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unknown(item, schema.get("items") or {}, f"{path}[{index}]")
+    elif isinstance(value, dict) and "properties" in schema:
+        for key, child in value.items():
+            where = f"{path}.{key}" if path else key
+            if key not in schema["properties"]:
+                yield where
+            else:
+                yield from _unknown(child, schema["properties"][key], where)
+    elif isinstance(value, dict) and isinstance(schema.get("additionalProperties"), dict):
+        for key, child in value.items():
+            yield from _unknown(child, schema["additionalProperties"], f"{path}[{key}]")
