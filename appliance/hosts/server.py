@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Literal, cast
+from typing import Literal, TypedDict, cast
 
 from aiohttp import WSMsgType, web
 
@@ -47,8 +47,14 @@ log = logging.getLogger(__name__)
 
 REGISTRATION_PATH = "/elemental/registration/{token}"
 
+
+class RunnerLimits(TypedDict):
+    max_line_size: int
+    max_field_size: int
+
+
 # For `web.AppRunner(app, **RUNNER_LIMITS)`: aiohttp's own limit of 8190 refuses a TPM's Authorization line.
-RUNNER_LIMITS = {"max_line_size": 64 * 1024, "max_field_size": 64 * 1024}
+RUNNER_LIMITS: RunnerLimits = {"max_line_size": 64 * 1024, "max_field_size": 64 * 1024}
 
 CLOSE_SECONDS = 2.0  # no real client answers a close frame; do not wait long for one
 RSA_THREADS = 2
@@ -153,7 +159,7 @@ class _Conversation:
         finally:
             await self._socket.close()
 
-    async def _hear(self) -> Event | None:
+    async def _hear(self) -> "Event | None":
         """The next message, the deadline, or None if the connection is gone; closing it is normal."""
         deadline = self._handshake.deadline
         remaining = None if deadline is None else max(0.0, deadline - self._clock())
