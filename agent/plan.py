@@ -2,7 +2,7 @@
 
 A plan is files, then one-time instructions in order, stopping at the first failure. Unlike upstream, an
 instruction that succeeded is never run again because the agent restarted, and a plan or a file that cannot
-be read counts as a failure instead of vanishing into a log. Images in instructions are refused by name. What to write back into the Secret is returned, not sent.
+be read counts as a failure instead of vanishing into a log. What to write back is returned, not sent.
 """
 
 import base64

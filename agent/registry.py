@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
-from agent.errors import Denied, ImageInvalid, Unreachable
+from agent.config import MirrorConfig
+from agent.errors import ConfigInvalid, Denied, ImageInvalid, Unreachable
+from agent.host import Host
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 ACCEPTED = (
@@ -76,6 +78,21 @@ class Registry:
         if self._context is None:
             return http.client.HTTPConnection(self._address, timeout=self._timeout)
         return http.client.HTTPSConnection(self._address, timeout=self._timeout, context=self._context)
+
+
+def open_registry(address: str, config: MirrorConfig, *, host: Host, ca_pem: str = "") -> Registry:
+    """Return the registry as the configuration says to reach it; `ca_pem` is the registration's CA."""
+    if config.plain_http:
+        return Registry(address, context=None, timeout=config.timeout_seconds)
+    trust = "the CA given at registration" if ca_pem else ""
+    if config.ca_file:
+        trust = config.ca_file
+        ca_pem = host.read_text(config.ca_file, limit=1024 * 1024)
+    try:
+        context = ssl.create_default_context(cadata=ca_pem or None)
+    except ssl.SSLError as error:
+        raise ConfigInvalid(f"{trust} holds no certificate that can be read") from error
+    return Registry(address, context=context, trust=trust, timeout=config.timeout_seconds)
 
 
 def _start_of(response: http.client.HTTPResponse, offset: int) -> int:
