@@ -3,7 +3,9 @@
 The order matters: Textual reads its settings from the environment when it is imported.
 """
 
+import getpass
 import os
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,8 +29,16 @@ def run(
 
     from tui.console import Console
 
-    console = Console(client, server=client.server, clock=_now, basic=terminal.basic)
+    console = Console(client, server=client.server, clock=_now, basic=terminal.basic, operator=_operator())
     console.run(mouse=False)
+
+
+def _operator() -> str:
+    """Who is at the keyboard, for the record of an approval."""
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):
+        return socket.gethostname()
 
 
 def _now() -> datetime:

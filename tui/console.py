@@ -49,6 +49,7 @@ class Console(App[None], inherit_bindings=False):
         appliance: Appliance,
         *,
         server: str,
+        operator: str = "",
         clock: Callable[[], datetime],
         basic: bool = False,
         paint_seconds: float | None = None,
@@ -59,7 +60,7 @@ class Console(App[None], inherit_bindings=False):
         self._paint_seconds = paint_seconds or (BASIC_PAINT_SECONDS if basic else PAINT_SECONDS)
         self.paint_is_due = False
         self.session = Session(appliance, self.post_message, backoff=backoff)
-        self.desk = Desk(Known(clock), clock, self.run_command, basic=basic, server=server)
+        self.desk = Desk(Known(clock), clock, self.run_command, basic=basic, server=server, operator=operator)
         if basic:
             self._filters.append(BasicTerminal())
         self.add_mode("hosts", lambda: HostsScreen(self.desk))
@@ -85,7 +86,6 @@ class Console(App[None], inherit_bindings=False):
     def on_connection_made(self, message: ConnectionMade) -> None:
         known = self.desk.known
         known.version, known.connected, known.trouble = message.version, True, ""
-        self.desk.notice = ""
         self.desk.write("event", f"connected to {message.version.site or self.desk.server}")
         self.paint_soon()
 
@@ -94,7 +94,6 @@ class Console(App[None], inherit_bindings=False):
         if known.connected or known.trouble != message.reason:
             self.desk.write("event", f"the appliance is away: {message.reason}")
         known.connected, known.trouble = False, message.reason
-        self.desk.notice = f"{message.reason} Trying again."
         self.paint_soon()
 
     def on_line_held(self) -> None:

@@ -23,17 +23,28 @@ class LogEntry:
 
 @dataclass(slots=True)
 class Desk:
-    """`run` carries out a command in the background; `notice` is the sentence shown above the last line."""
+    """`run` carries out a command in the background; `operator` goes down as who decided.
+
+    `twin`, `outcome` and `notice` are what the lines at the bottom show; they belong to `place`, the screen
+    where the action was taken.
+    """
 
     known: Known
     clock: Callable[[], datetime]
     run: Callable[[Command], None]
     basic: bool = False
     server: str = ""
+    operator: str = ""
     log: deque[LogEntry] = field(default_factory=lambda: deque(maxlen=_LOG_LENGTH))
     twin: str = ""
     outcome: str = ""
     notice: str = ""
+    place: object = None
+
+    def enter(self, place: object) -> None:
+        """Another screen is in front: what was done on the one before is in the log."""
+        if place is not self.place:
+            self.place, self.twin, self.outcome, self.notice = place, "", "", ""
 
     def act(self, command: Command) -> None:
         """Show and log the twin, then carry the command out."""

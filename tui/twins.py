@@ -1,6 +1,19 @@
-"""The CLI twin of every action of the console: what a technician would type to do the same."""
+"""The CLI twin of every action and every page of the console: what a technician would type for the same."""
 
 import shlex
+
+HOSTS = "skerry hosts list -A"
+INBOX = "skerry hosts inbox"
+ROLLOUTS = "skerry get rollouts -A"
+BUNDLES = "skerry bundle list"
+
+
+def show_host(name: str, namespace: str) -> str:
+    return _twin("hosts", "show", name, "-n", namespace)
+
+
+def show_rollout(name: str, namespace: str) -> str:
+    return _twin("rollout", "show", name, "-n", namespace)
 
 
 def approve(name: str, namespace: str) -> str:

@@ -35,6 +35,7 @@ class SimulatedAppliance:
     def __init__(self, *, site: str = "Plant-3", url: str = "https://10.0.0.1:8443") -> None:
         self.calls: list[tuple[str, ...]] = []
         self.patches: list[Document] = []
+        self.deciders: list[str] = []
         self.loaded: list[BundleView] = []
         self.refusal: ApplianceError | None = None
         self.site = site
@@ -119,11 +120,11 @@ class SimulatedAppliance:
         self._answer()
         return list(self.loaded)
 
-    def approve(self, name: str, namespace: str) -> HostView:
-        return self._decide("approve", name, namespace)
+    def approve(self, name: str, namespace: str, *, by: str = "") -> HostView:
+        return self._decide("approve", name, namespace, by=by)
 
-    def reject(self, name: str, namespace: str) -> HostView:
-        return self._decide("reject", name, namespace)
+    def reject(self, name: str, namespace: str, *, by: str = "") -> HostView:
+        return self._decide("reject", name, namespace, by=by)
 
     def cancel_operation(self, id: str) -> OperationView:
         self._act("cancel", id)
@@ -143,7 +144,8 @@ class SimulatedAppliance:
 
     # --- below
 
-    def _decide(self, verb: str, name: str, namespace: str) -> HostView:
+    def _decide(self, verb: str, name: str, namespace: str, *, by: str) -> HostView:
+        self.deciders.append(by)
         self._act(verb, name, namespace)
         key = f"{namespace}/{name}"
         if key in self._shelves[INBOX]:

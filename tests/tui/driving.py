@@ -29,6 +29,7 @@ async def running(
     console = Console(
         appliance,
         server=SERVER,
+        operator="night@plant",
         clock=clock,
         basic=basic,
         paint_seconds=0.001,

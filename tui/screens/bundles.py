@@ -28,6 +28,9 @@ COLUMNS = (
 class BundlesScreen(Frame):
     """One table: operations that run, then what is loaded, then operations that ended."""
 
+    def twin(self) -> str:
+        return twins.BUNDLES
+
     def body(self) -> ComposeResult:
         yield LineTable(COLUMNS, self.cells, id="bundles", jump=self.desk.basic)
 
@@ -80,7 +83,8 @@ class BundlesScreen(Frame):
 
     def _operation_cells(self, operation: OperationView) -> Cells:
         state, progress, now = OPERATION[operation.state], operation.progress, self.desk.clock()
-        detail = operation.error.message if operation.error else f"{progress.phase} {progress.what}".strip()
+        detail = "" if operation.is_final else f"{progress.phase} {progress.what}".strip()
+        detail = operation.error.message if operation.error else detail
         amount = ""
         if not operation.is_final:
             left = render_remaining(self.desk.known.sighting_of(operation), now)

@@ -48,7 +48,12 @@ class Frame(Screen[None], inherit_bindings=False):
         yield CommandLine(id="command")
         yield Bar(id="keys", height=2)
 
+    def twin(self) -> str:
+        """What shows the same in a shell."""
+        return ""
+
     def on_screen_resume(self) -> None:
+        self.desk.enter(self)
         self.paint()
 
     def on_resize(self) -> None:
@@ -60,7 +65,8 @@ class Frame(Screen[None], inherit_bindings=False):
             return
         desk = self.desk
         self.query_one(Header).show_known(desk.known, server=desk.server, now=desk.clock())
-        self.query_one(CommandLine).show_command(desk.twin, desk.outcome, desk.notice)
+        notice = desk.notice or (f"{desk.known.trouble} Trying again." if desk.known.trouble else "")
+        self.query_one(CommandLine).show_command(desk.twin or self.twin(), desk.outcome, notice)
         self.query_one("#keys", Bar).show(*self._keys())
         self.paint_body()
 

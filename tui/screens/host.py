@@ -35,6 +35,9 @@ class HostScreen(Frame):
     def host(self) -> HostView | None:
         return self.desk.known.hosts.get(self.key)
 
+    def twin(self) -> str:
+        return twins.show_host(*reversed(self.key.split("/", 1)))
+
     def body(self) -> ComposeResult:
         yield Paper(id="host")
 
@@ -58,7 +61,7 @@ class HostScreen(Frame):
 
     def approve(self) -> None:
         if (host := self.host) is not None:
-            self.desk.act(approval_of(host.name, host.namespace))
+            self.desk.act(approval_of(host.name, host.namespace, by=self.desk.operator))
 
     def ask_forget(self) -> None:
         host = self.host
@@ -86,12 +89,12 @@ class HostScreen(Frame):
         self.app.push_screen(TailQuestion(f"Delete {host.name}?", lines, tail=asked), forget)
 
 
-def approval_of(name: str, namespace: str) -> Command:
+def approval_of(name: str, namespace: str, *, by: str) -> Command:
     """The approval, wherever it is given from."""
     return Command(
         twins.approve(name, namespace),
         f"{name} is approved.",
-        lambda appliance: appliance.approve(name, namespace),
+        lambda appliance: appliance.approve(name, namespace, by=by),
     )
 
 
@@ -162,7 +165,7 @@ def _render_facts(host: HostView, now: datetime, width: int) -> list[Line]:
     created = parse_time(host.created)
     facts = {
         "image": host.image,
-        "digest": host.digest,
+        "sha256": host.digest.removeprefix("sha256:"),
         "TPM": host.tpm_hash,
         "addresses": ", ".join(host.addresses),
         "hostname": host.hostname,

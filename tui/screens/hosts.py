@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from textual.app import ComposeResult
+from textual.containers import Horizontal
 
 from appliance.api.contract import HostView
+from tui import twins
 from tui.desk import Desk
 from tui.find import ORDERS, Order, find_hosts
 from tui.known import Known
@@ -12,7 +14,7 @@ from tui.screens.frame import Action, Frame
 from tui.screens.host import HostScreen
 from tui.states import HOST
 from tui.text import parse_time, render_age
-from tui.widgets.lines import Span
+from tui.widgets.lines import Bar, Span, line
 from tui.widgets.progress import percent
 from tui.widgets.table import Cells, Column, LineTable
 from tui.widgets.typed import Typed
@@ -32,8 +34,9 @@ _BAR_WIDTH = 8
 
 class HostsScreen(Frame):
     DEFAULT_CSS = """
-    HostsScreen Typed { height: 1; display: none; }
-    HostsScreen Typed.shown { display: block; }
+    HostsScreen Horizontal { height: 1; display: none; }
+    HostsScreen Horizontal.shown { display: block; }
+    HostsScreen Horizontal Bar { width: 8; }
     """
 
     def __init__(self, desk: Desk) -> None:
@@ -41,9 +44,16 @@ class HostsScreen(Frame):
         self.typed = ""
         self.order: Order = "STATE"
 
+    def twin(self) -> str:
+        return twins.HOSTS
+
     def body(self) -> ComposeResult:
         yield LineTable(COLUMNS, self.cells, id="hosts", jump=self.desk.basic)
-        yield Typed(placeholder="words to find; !word leaves out; Enter keeps, Esc clears", id="filter")
+        with Horizontal(id="filter"):
+            label = Bar()
+            label.show(line(Span(" find /", "strong")))
+            yield label
+            yield Typed(placeholder="words to find; !word leaves out; Enter keeps, Esc clears")
 
     def actions(self) -> Sequence[Action]:
         return (
@@ -73,16 +83,15 @@ class HostsScreen(Frame):
         )
 
     def ask_filter(self) -> None:
-        typed = self.query_one(Typed)
-        typed.add_class("shown")
-        typed.focus()
+        self.query_one("#filter").add_class("shown")
+        self.query_one(Typed).focus()
 
     def sort_next(self) -> None:
         self.order = self._next_order()
 
     def back(self) -> bool:
         """Esc first puts the filter away."""
-        if not self.typed and not self.query_one(Typed).has_class("shown"):
+        if not self.typed and not self.query_one("#filter").has_class("shown"):
             return False
         self.query_one(Typed).value = ""
         self._close_filter("")
@@ -100,7 +109,7 @@ class HostsScreen(Frame):
 
     def _close_filter(self, typed: str) -> None:
         self.typed = typed
-        self.query_one(Typed).remove_class("shown")
+        self.query_one("#filter").remove_class("shown")
         self.query_one(LineTable).focus()
         self.paint()
 
@@ -116,10 +125,10 @@ class HostsScreen(Frame):
 
 
 def render_transaction(host: HostView, known: Known) -> tuple[Span, Span]:
-    """The phase and the progress cell: a bar with a number while something runs, the outcome after."""
+    """The phase and the progress cell: a bar with a number while something runs."""
     transaction = host.transaction
     if transaction is None or transaction.phase == "done":
-        return Span(transaction.outcome if transaction else "", "dim"), Span("")
+        return Span(""), Span("")
     full = _BAR_WIDTH * max(0, min(100, transaction.percent)) // 100
     bar = f"[{'█' * full}{'·' * (_BAR_WIDTH - full)}]"
     return Span(transaction.phase, "busy"), Span(f"{bar} {percent(transaction.percent, 100)}", "busy")

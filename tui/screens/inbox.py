@@ -41,6 +41,9 @@ class InboxScreen(Frame):
         row = self.query_one(LineTable).row
         return None if row is None or row in self._decided else self.desk.known.inbox.get(row)
 
+    def twin(self) -> str:
+        return twins.INBOX
+
     def body(self) -> ComposeResult:
         yield LineTable(COLUMNS, self.cells, id="inbox", jump=self.desk.basic)
 
@@ -73,7 +76,7 @@ class InboxScreen(Frame):
         entry = self._waiting()
         if entry is not None:
             self._decided[entry.id] = (entry, APPROVED)
-            self.desk.act(approval_of(entry.name, entry.namespace))
+            self.desk.act(approval_of(entry.name, entry.namespace, by=self.desk.operator))
 
     def ask_reject(self) -> None:
         entry = self._waiting()
@@ -102,7 +105,7 @@ class InboxScreen(Frame):
             Command(
                 twins.reject(entry.name, entry.namespace),
                 f"{entry.name} is rejected.",
-                lambda appliance: appliance.reject(entry.name, entry.namespace),
+                lambda appliance: appliance.reject(entry.name, entry.namespace, by=self.desk.operator),
             )
         )
         self.paint()
@@ -144,9 +147,9 @@ class InboxScreen(Frame):
 
 def _describe(entry: InboxEntry) -> list[Line]:
     tpm_hash = entry.details.get("tpm", "")
-    lines = [line(f"{name:<10} ", Span(value)) for name, value in _facts(entry).items() if value]
+    lines = [line(f"{name:<13}", Span(value)) for name, value in _facts(entry).items() if value]
     if tpm_hash:
-        compare = line("TPM tail   ", Span(tail(tpm_hash), "strong"), "   <== same on the machine's screen?")
+        compare = line("TPM tail     ", Span(tail(tpm_hash), "strong"), "  <== same on the machine's screen?")
         lines = [compare, *lines]
     return lines
 

@@ -42,6 +42,9 @@ class RolloutScreen(Frame):
     def rollout(self) -> Rollout | None:
         return self.desk.known.rollouts.get(self.key)
 
+    def twin(self) -> str:
+        return twins.show_rollout(*reversed(self.key.split("/", 1)))
+
     def body(self) -> ComposeResult:
         yield Bar(id="waves")
         yield LineTable(COLUMNS, self.cells, id="members", jump=self.desk.basic)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 
 from appliance.resources.rollout import Rollout
+from tui import twins
 from tui.screens.frame import Action, Frame
 from tui.screens.rollout import RolloutScreen, rollout_actions
 from tui.states import ROLLOUT
@@ -15,7 +16,7 @@ from tui.widgets.table import Cells, Column, LineTable
 COLUMNS = (
     Column("STATE", 9),
     Column("NAME", 18),
-    Column("IMAGE", 13),
+    Column("IMAGE", 13, from_width=100),
     Column("WAVE", 4),
     Column("HOSTS", 9),
     Column("FOR", 4),
@@ -24,6 +25,9 @@ COLUMNS = (
 
 
 class RolloutsScreen(Frame):
+    def twin(self) -> str:
+        return twins.ROLLOUTS
+
     def body(self) -> ComposeResult:
         yield LineTable(COLUMNS, self.cells, id="rollouts", jump=self.desk.basic)
 

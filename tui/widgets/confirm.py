@@ -13,7 +13,7 @@ from textual.containers import Vertical
 from textual.events import Key
 from textual.screen import ModalScreen
 
-from tui.widgets.lines import Bar, Line, Lined, Span, line
+from tui.widgets.lines import EMPTY, Bar, Line, Lined, Span, line
 from tui.widgets.typed import Typed
 
 _WIDTH = 68
@@ -123,7 +123,7 @@ class TailQuestion(ModalScreen[bool], inherit_bindings=False):
 
 
 def _text(title: str, lines: Sequence[Line]) -> Bar:
-    shown = [line(Span(title, "strong")), (), *lines, ()]
+    shown = [line(Span(title, "strong")), EMPTY, *lines, *([EMPTY] if lines else [])]
     bar = Bar(height=len(shown))
     bar.show(*shown)
     return bar

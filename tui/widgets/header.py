@@ -5,8 +5,8 @@ from datetime import datetime
 
 from tui.known import Known
 from tui.states import HOST, ROLLOUT, State, Tone
-from tui.text import plain, render_duration
-from tui.widgets.lines import Bar, Line, Span, line, spread
+from tui.text import fit, plain, render_duration
+from tui.widgets.lines import EMPTY, Bar, Line, Span, line, spread
 
 _FRESH_STEP_SECONDS = 5
 
@@ -20,7 +20,8 @@ class Header(Bar):
         super().__init__(height=2)
 
     def show_known(self, known: Known, *, server: str, now: datetime) -> None:
-        self.show(render_site(known, server=server, now=now, width=self.size.width), render_totals(known))
+        width = self.size.width
+        self.show(render_site(known, server=server, now=now, width=width), render_totals(known, width=width))
 
 
 def render_site(known: Known, *, server: str, now: datetime, width: int) -> Line:
@@ -36,21 +37,25 @@ def render_site(known: Known, *, server: str, now: datetime, width: int) -> Line
     )
 
 
-def render_totals(known: Known) -> Line:
-    """Counts by state; only what is not well is loud. The rollout that needs eyes stands at the end."""
+def render_totals(known: Known, *, width: int) -> Line:
+    """Counts by state, what needs a person first; the rollout that needs eyes at the right."""
     if "hosts" not in known.listed:
         return line(" ", Span("asking for the hosts…" if known.connected else "nothing known yet", "dim"))
     counts = Counter(HOST[host.phase] for host in known.hosts.values())
     parts = [Span(f" hosts {len(known.hosts)}")]
-    for state in sorted(counts, key=lambda state: -state.rank):
+    for state in sorted(counts, key=lambda state: state.rank):
         parts += [Span("  "), Span(f"{state.symbol} {counts[state]} {state.word}", _loudness(state))]
-    for rollout in sorted(known.rollouts.values(), key=lambda rollout: ROLLOUT[rollout.status.phase].rank)[
-        :1
-    ]:
-        state = ROLLOUT[rollout.status.phase]
-        if state.rank < ROLLOUT["Completed"].rank:
-            parts += [Span("  | "), Span(f"{plain(rollout.metadata.name)} {state.word}", _loudness(state))]
-    return tuple(parts)
+    return spread(tuple(parts), _render_rollout(known), width)
+
+
+def _render_rollout(known: Known) -> Line:
+    """The most urgent rollout that is not over."""
+    rollouts = sorted(known.rollouts.values(), key=lambda rollout: ROLLOUT[rollout.status.phase].rank)
+    if not rollouts or rollouts[0].status.phase == "Completed":
+        return EMPTY
+    state = ROLLOUT[rollouts[0].status.phase]
+    name = fit(plain(rollouts[0].metadata.name), 16).rstrip()
+    return line("  ", f"{name} ", Span(f"{state} ", _loudness(state)))
 
 
 def _connection(known: Known, now: datetime) -> tuple[str, Tone]:

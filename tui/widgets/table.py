@@ -70,7 +70,7 @@ class LineTable(Lined, can_focus=True):
         """`jump` scrolls by half a window at the edge: fewer full repaints on a slow line."""
         super().__init__(id=id)
         self._columns = columns
-        self._cells_of = cells_of
+        self.cells_of = cells_of
         self._empty = empty
         self._jump = jump
         self._rows: Sequence[str] = ()
@@ -108,7 +108,7 @@ class LineTable(Lined, can_focus=True):
             return self._titles()
         index = self._top + y - 1
         if index < len(self._rows):
-            return self._row_line(self._cells_of(self._rows[index]))
+            return self._row_line(self.cells_of(self._rows[index]))
         return (Span(f" {self._empty}", "dim"),) if y == 2 and not self._rows else EMPTY
 
     def is_cursor(self, y: int) -> bool:
