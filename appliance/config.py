@@ -1,4 +1,4 @@
-"""Settings: one TOML file for `skerry serve`, one for the clients. Unknown keys are errors, named with their file.
+"""Settings: one TOML file for `skerry serve`, one for the clients. Unknown keys are errors.
 
 Flags stand above environment variables, those above the file. Secrets never stand in a file of settings:
 `token-file` names the file that holds one.

@@ -91,7 +91,9 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(EPOCH)
             .not_valid_after((now or datetime.now(UTC)) + SERVER_LIFETIME)
-            .add_extension(x509.SubjectAlternativeName([_alternative(name) for name in names]), critical=False)
+            .add_extension(
+                x509.SubjectAlternativeName([_alternative(name) for name in names]), critical=False
+            )
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
@@ -253,9 +255,7 @@ def _parse_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
 
 
 def _public_bytes(key: CertificatePublicKeyTypes) -> bytes:
-    return key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def _encode(content: bytes) -> str:

@@ -76,9 +76,11 @@ class Candidate:
 
 
 class Candidates:
-    """The bounded set of what was heard. A full set refuses newcomers: a flood must not push out the real ones."""
+    """What was heard, bounded. A full set refuses newcomers: a flood must not push out the real ones."""
 
-    def __init__(self, *, limit: int = MAX_CANDIDATES, limit_an_address: int = MAX_CANDIDATES_AN_ADDRESS) -> None:
+    def __init__(
+        self, *, limit: int = MAX_CANDIDATES, limit_an_address: int = MAX_CANDIDATES_AN_ADDRESS
+    ) -> None:
         self._heard: dict[str, Candidate] = {}
         self._limit = limit
         self._limit_an_address = limit_an_address
@@ -177,7 +179,9 @@ class Discovery:
         texts = {key: value or "" for key, value in info.decoded_properties.items()}
         address = addresses[0] if addresses else ""
         if not self._candidates.hear(name, address, texts, now=self._now()):
-            log.warning("discovery: %s from %s is not listed, there are too many already", clean(name), address)
+            log.warning(
+                "discovery: %s from %s is not listed, there are too many already", clean(name), address
+            )
 
 
 def render_services(announcement: Announcement, addresses: Sequence[str]) -> list[AsyncServiceInfo]:
@@ -201,7 +205,7 @@ def render_services(announcement: Announcement, addresses: Sequence[str]) -> lis
 
 
 def choose_interfaces(addresses: Sequence[str]) -> list[str]:
-    """The IPv4 addresses to speak mDNS on: the ones we listen on, or all real ones when that is a wildcard."""
+    """The IPv4 addresses to speak mDNS on: those we listen on, or all real ones for a wildcard."""
     wanted = [ipaddress.ip_address(address) for address in addresses if _is_address(address)]
     if wanted and not any(address.is_unspecified for address in wanted):
         return [str(address) for address in wanted if address.version == 4]

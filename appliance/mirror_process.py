@@ -1,4 +1,4 @@
-"""The mirror as a child process: started, watched, started again with back-off, ended with us whatever happens.
+"""The mirror as a child process: started, watched, restarted with back-off, and never outliving us.
 
 It keeps its port over a restart, so that hosts find it again. This file runs no registry code itself; it is
 one of the doors to subprocess.

@@ -1,1 +1,277 @@
-"""To be written."""
+"""`skerry serve`: builds everything and runs it. Read this first.
+
+One process, one event loop: the store, the routes for hosts, for people and for kubectl, the controllers,
+the operations, discovery; and the mirror as a child. `serve` makes each once, top to bottom, and takes
+them down in the opposite order; nothing below reaches for a global.
+"""
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from aiohttp import web
+
+from appliance import jobs
+from appliance.addresses import bind, certificate_names, parse_address, public_host
+from appliance.api import contract
+from appliance.api.identity import check_kubernetes, identify_callers
+from appliance.api.kubernetes import add_kubernetes_routes
+from appliance.api.problems import answer_with_problems
+from appliance.api.server import Control, add_control_routes
+from appliance.config import ServeConfig
+from appliance.controllers import ControllerSettings
+from appliance.controllers import build as build_controllers
+from appliance.controllers.manager import Manager
+from appliance.credentials import AdminToken, Authority, HostTokens
+from appliance.discovery import Announcement, Candidates, Discovery
+from appliance.errors import ApplianceFault, DataDirectoryBusy
+from appliance.files import PRIVATE, make_private_directory, write_durably
+from appliance.hosts.admission import HostSettings
+from appliance.hosts.reports import REPORT_PATH
+from appliance.hosts.server import REGISTRATION_PATH, RUNNER_LIMITS, add_host_routes
+from appliance.images import MirrorImages
+from appliance.mirror_process import MirrorProcess
+from appliance.operations import Operations
+from appliance.store.sqlite import SqliteStore
+from mirror.registry import Registry
+
+log = logging.getLogger(__name__)
+
+# Elemental's agents use the second one: their URL ends in /k8s/clusters/local.
+KUBERNETES_PREFIXES = ("", "/k8s/clusters/local")
+MAX_BODY_BYTES = 2 * 1024 * 1024  # an object at its limit, with the wrapping of a patch around it
+SHUTDOWN_SECONDS = 3.0
+CERTIFICATE_CHECK_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where a running appliance answers; the ready line and `endpoints.json`."""
+
+    url: str
+    mirror: str
+    socket: str
+
+    def render(self) -> str:
+        return json.dumps({"ready": True, "url": self.url, "mirror": self.mirror, "socket": self.socket})
+
+
+async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], stop: asyncio.Event) -> None:
+    """Run the appliance until `stop` is set. Raises ApplianceFault and StoreError when it cannot start."""
+    data = make_private_directory(Path(config.data))
+    async with AsyncExitStack() as stack:
+        stack.enter_context(lock_directory(data))
+        listen, mirror_listen = parse_address(config.listen), parse_address(config.mirror_listen)
+        listener = stack.enter_context(closing(bind(listen)))
+
+        authority = Authority.load_or_create(data / "pki")
+        names = certificate_names(listen, mirror_listen, advertise_url=config.advertise_url)
+        certificate = authority.keep_server_certificate(data / "pki", names)
+        tls = None if config.insecure_http else (certificate.certificate, certificate.key)
+
+        # The slowest part first: it starts while we build the rest.
+        mirror = MirrorProcess(data / "mirror", config.mirror_listen, tls=tls)
+        mirror_started = asyncio.create_task(mirror.start())
+        stack.push_async_callback(mirror.stop)
+        stack.callback(mirror_started.cancel)
+
+        store = stack.enter_context(closing(SqliteStore.open(data / "skerry.db")))
+        registry = stack.enter_context(closing(await asyncio.to_thread(Registry, data / "mirror")))
+        mirror_listens = parse_address(await mirror_started)
+        port = int(listener.getsockname()[1])
+        endpoints = choose_endpoints(config, port=port, mirror_port=mirror_listens.port)
+        ca_pem = authority.certificate_pem if tls else ""
+
+        operations = Operations(
+            data / "operations",
+            jobs.kinds(jobs.Workshop(store, registry, endpoints.mirror, data / "trust", ca_pem)),
+        )
+        await operations.open()
+        stack.push_async_callback(operations.close)
+        await jobs.refresh_versions(store, endpoints.mirror)
+
+        admin = AdminToken.load_or_create(data / "admin.token")
+        site = config.site or socket.gethostname()
+        state = _State()
+        control = Control(
+            store=store,
+            operations=operations,
+            candidates=Candidates(),
+            version=_describe(endpoints, site),
+            access=contract.Access(url=endpoints.url, ca=ca_pem, token=admin.secret.reveal(), site=site),
+            trust_directory=data / "trust",
+            is_ready=lambda: state.is_ready and mirror.is_running,
+        )
+        tokens = HostTokens.load_or_create(data / "pki" / "host-token.key")
+        app = build_application(control, tokens, admin, HostSettings(server_url=endpoints.url, ca_pem=ca_pem))
+        context = _tls_context(tls) if tls else None
+        stack.push_async_callback(await _listen(app, listener, Path(endpoints.socket), context))
+
+        state.is_ready = True
+        write_durably(data / "endpoints.json", f"{endpoints.render()}\n".encode(), mode=PRIVATE)
+        announce(endpoints)
+        log.info("appliance: %s answers at %s, mirror at %s", site, endpoints.url, endpoints.mirror)
+
+        settings = ControllerSettings(
+            server_url=endpoints.url, resolve=MirrorImages(registry, endpoints.mirror).resolve
+        )
+        work = [
+            Manager(store, build_controllers(store, settings)).run(),
+            mirror.supervise(),
+            _renew_certificate(authority, data / "pki", names, context),
+        ]
+        if config.discovery:
+            announcement = Announcement(
+                id=authority.fingerprint[-12:],
+                site=site,
+                version=control.version.version,
+                fingerprint=authority.fingerprint,
+                addresses=(listen.host,),
+                registration_port=port,
+                mirror_port=mirror_listens.port,
+                namespace=contract.DEFAULT_NAMESPACE,
+            )
+            work.append(Discovery(announcement, control.candidates).run())
+        await _run_until(stop, work)
+        state.is_ready = False
+        log.info("appliance: stopping")
+
+
+def build_application(
+    control: Control, tokens: HostTokens, admin: AdminToken, host_settings: HostSettings
+) -> web.Application:
+    """Every route of the appliance on one application."""
+    app = web.Application(
+        client_max_size=MAX_BODY_BYTES,
+        middlewares=[
+            answer_with_problems,
+            identify_callers(control.store, tokens, admin, open_routes=(REGISTRATION_PATH, REPORT_PATH)),
+        ],
+    )
+    add_host_routes(app, store=control.store, tokens=tokens, settings=host_settings)
+    add_control_routes(app, control)
+    for prefix in KUBERNETES_PREFIXES:
+        add_kubernetes_routes(app, control.store, authorize=check_kubernetes, prefix=prefix)
+    return app
+
+
+def choose_endpoints(config: ServeConfig, *, port: int, mirror_port: int) -> Endpoints:
+    """Where others reach us: what the operator advertises, else the addresses we listen on."""
+    scheme = "http" if config.insecure_http else "https"
+    host = public_host(parse_address(config.listen))
+    mirror_host = public_host(parse_address(config.mirror_listen), advertise_url=config.advertise_url)
+    return Endpoints(
+        url=config.advertise_url.rstrip("/") or f"{scheme}://{host}:{port}",
+        mirror=f"{mirror_host}:{mirror_port}",
+        socket=str(Path(config.data).absolute() / "skerry.sock"),
+    )
+
+
+@contextmanager
+def lock_directory(data: Path) -> Iterator[None]:
+    """Hold the data directory for this process; the kernel lets go when it ends. Raises DataDirectoryBusy."""
+    with (data / "skerry.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DataDirectoryBusy(
+                f"Another appliance already runs on {data}.", hint="Stop it first, or choose another --data."
+            ) from error
+        yield
+
+
+def main(config: ServeConfig) -> None:
+    """Run the appliance in this process until SIGTERM or SIGINT; the ready line goes to stdout."""
+    import uvloop
+
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        uvloop.run(_serve_until_signal(config))
+    except* ApplianceFault as faults:
+        # A group of one in all that can happen at start; the first is the cause of the others.
+        raise faults.exceptions[0] from None
+
+
+async def _serve_until_signal(config: ServeConfig) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(config, announce=lambda endpoints: print(endpoints.render(), flush=True), stop=stop)
+
+
+@dataclass(slots=True)
+class _State:
+    is_ready: bool = False
+
+
+def _describe(endpoints: Endpoints, site: str) -> contract.VersionInfo:
+    return contract.VersionInfo(
+        version=version("skerry"),
+        site=site,
+        url=endpoints.url,
+        mirror=endpoints.mirror,
+        namespace=contract.DEFAULT_NAMESPACE,
+        started_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+
+
+async def _listen(
+    app: web.Application, listener: socket.socket, path: Path, context: ssl.SSLContext | None
+) -> Callable[[], Awaitable[None]]:
+    """Serve `app` on the TCP listener and on the socket at `path`; returns how to end that."""
+    runner = web.AppRunner(
+        app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS, **RUNNER_LIMITS
+    )
+    await runner.setup()
+    await web.SockSite(runner, listener, ssl_context=context).start()
+    path.unlink(missing_ok=True)  # noqa: ASYNC240 - we hold the directory's lock, so whoever made it is gone
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    mask = os.umask(0o177)
+    try:
+        # By way of the directory: the kernel takes at most 107 bytes for a socket's path.
+        await web.UnixSite(runner, f"/proc/self/fd/{directory}/{path.name}").start()
+    finally:
+        os.umask(mask)
+        os.close(directory)
+    return runner.cleanup
+
+
+async def _renew_certificate(
+    authority: Authority, directory: Path, names: Sequence[str], context: ssl.SSLContext | None
+) -> None:
+    """A box can run for years: look once a day, and let new connections see a renewed certificate."""
+    while context is not None:
+        await asyncio.sleep(CERTIFICATE_CHECK_SECONDS)
+        kept = authority.keep_server_certificate(directory, names)
+        context.load_cert_chain(kept.certificate, kept.key)
+
+
+async def _run_until(stop: asyncio.Event, work: Sequence[Coroutine[None, None, None]]) -> None:
+    """Run everything side by side; one part that fails ends the others, and the appliance."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(part) for part in work]
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
+
+
+def _tls_context(pair: tuple[Path, Path]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(*pair)
+    return context

@@ -101,13 +101,13 @@ class InboxBoard:
 
 def next_events(kind: str, told: Mapping[str, Reply], now: Mapping[str, Reply]) -> Iterator[WatchEvent]:
     """The difference between what a watcher was told and what is so now."""
-    for id, reply in now.items():
-        if id not in told:
+    for key, reply in now.items():
+        if key not in told:
             yield render_event("ADDED", kind, reply)
-        elif told[id] != reply:
+        elif told[key] != reply:
             yield render_event("MODIFIED", kind, reply)
-    for id, reply in told.items():
-        if id not in now:
+    for key, reply in told.items():
+        if key not in now:
             yield render_event("DELETED", kind, reply)
 
 

@@ -180,16 +180,8 @@ class Client:
         self, document: Document, *, manager: str = "skerry", force: bool = True, dry_run: bool = False
     ) -> Document:
         """Server-side apply: create it or bring it to what `document` says, keeping what others own."""
-        from appliance.resources.kinds import find_kind
-
-        name, kind = document.get("metadata", {}).get("name", ""), find_kind(str(document.get("kind", "")))
-        if kind is None or not name:
-            raise ApplianceError(
-                "BadRequest",
-                f"The document of kind {document.get('kind')!r} cannot be applied.",
-                hint="It needs a kind that the appliance knows (skerry help kinds) and a metadata.name.",
-                status=400,
-            )
+        kind = _kind_of(document)
+        name = document["metadata"]["name"]
         namespace = document["metadata"].get("namespace") or DEFAULT_NAMESPACE
         query = {"fieldManager": manager, "force": str(force).lower(), "dryRun": "All" if dry_run else ""}
         return self._read(
@@ -199,6 +191,15 @@ class Client:
             body=document,
             query=query,
             content_type="application/apply-patch+yaml",
+        )
+
+    def create_object(self, document: Document, *, dry_run: bool = False) -> Document:
+        """Create it; refused with AlreadyExists when the name is taken."""
+        kind = _kind_of(document)
+        namespace = document["metadata"].get("namespace") or DEFAULT_NAMESPACE
+        query = {"dryRun": "All" if dry_run else ""}
+        return self._read(
+            dict, "POST", object_path(kind, "", namespace=namespace), body=document, query=query
         )
 
     def delete_object(self, kind: Kind, name: str, namespace: str = DEFAULT_NAMESPACE) -> Document:
@@ -330,13 +331,19 @@ class _UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        directory, name = os.path.split(os.path.abspath(self._path))
+        descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # By way of the directory: the kernel takes at most 107 bytes for a socket's path.
+            self.sock.connect(f"/proc/self/fd/{descriptor}/{name}")
+        finally:
+            os.close(descriptor)
 
 
 def object_path(kind: Kind, name: str, *, namespace: str = "") -> str:
     """The Kubernetes path of one object, or of the collection when `name` is empty."""
     root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
-    scope = f"/namespaces/{quote(namespace, safe='')}" if namespace and kind.kind != "Namespace" else ""
+    scope = f"/namespaces/{quote(namespace, safe='')}" if namespace and kind.namespaced else ""
     return f"{root}{scope}/{kind.plural}" + (f"/{quote(name, safe='')}" if name else "")
 
 
@@ -353,6 +360,21 @@ def parse_problem(status: int, content: bytes) -> ApplianceError:
         hint=str(document.get("hint") or ""),
         status=status,
     )
+
+
+def _kind_of(document: Document) -> Kind:
+    """The kind of a document that somebody wrote. Raises ApplianceError when it is none, or has no name."""
+    from appliance.resources.kinds import find_kind
+
+    metadata, kind = document.get("metadata"), find_kind(str(document.get("kind", "")))
+    if kind is None or not isinstance(metadata, dict) or not metadata.get("name"):
+        raise ApplianceError(
+            "BadRequest",
+            f"The document of kind {document.get('kind')!r} cannot be written.",
+            hint="It needs a kind that the appliance knows (skerry help kinds) and a metadata.name.",
+            status=400,
+        )
+    return kind
 
 
 def _host_path(name: str, namespace: str) -> str:

@@ -1,4 +1,4 @@
-"""Every request and reply under `/skerry/v1`, as structs; clients and server share this file and nothing else.
+"""Every request and reply under `/skerry/v1`, as structs; clients and server share this file.
 
 Times are RFC 3339 text, UTC. Fields are only ever added. What people write forbids unknown fields.
 """
@@ -96,7 +96,7 @@ class HostList(Reply, frozen=True, kw_only=True):
 
 
 class InboxEntry(Reply, frozen=True, kw_only=True):
-    """`found` was only heard by mDNS and proves nothing; `waiting` proved its identity and wants a decision."""
+    """`found` was only heard by mDNS and proves nothing; `waiting` proved itself and wants a decision."""
 
     kind: Literal["found", "waiting"]
     id: str

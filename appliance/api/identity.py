@@ -8,11 +8,12 @@ report, nothing else; its token dies with its MachineInventory.
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from appliance.api.problems import Forbidden, Unauthorized
 from appliance.credentials import AdminToken, HostTokens
@@ -23,9 +24,8 @@ from appliance.store.base import NotFound, Store
 IDENTITY = "identity"  # the key under which a request carries who is asking
 PLAN_VERBS = frozenset(("get", "list", "watch", "patch"))
 
-# Paths that anybody may ask for. The registration endpoint authenticates by TPM, in its own way.
+# Paths that anybody may ask for: they name no host.
 PUBLIC_PATHS = frozenset(("/healthz", "/livez", "/readyz", "/metrics"))
-PUBLIC_PREFIX = "/elemental/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +40,20 @@ ANONYMOUS = Identity("anonymous")
 ADMINISTRATOR = Identity("admin")
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Next], Awaitable[web.StreamResponse]]
 
 
-def identify_callers(store: Store, hosts: HostTokens, admin: AdminToken) -> Middleware:
-    """Middleware that puts an `Identity` on every request, and refuses strangers where they have no business."""
+def identify_callers(
+    store: Store, hosts: HostTokens, admin: AdminToken, *, open_routes: Collection[str] = ()
+) -> Middleware:
+    """Middleware that puts an `Identity` on every request, and refuses strangers where they have no business.
+
+    `open_routes` are route patterns whose handlers authenticate in their own way (a TPM, a host's token).
+    """
 
     @web.middleware
     async def identify(request: web.Request, handler: Next) -> web.StreamResponse:
         request[IDENTITY] = ANONYMOUS
-        if request.path not in PUBLIC_PATHS and not request.path.startswith(PUBLIC_PREFIX):
+        if _pattern(request) not in {*PUBLIC_PATHS, *open_routes}:
             request[IDENTITY] = await _identify(request, store, hosts, admin)
         return await handler(request)
 
@@ -59,7 +63,9 @@ def identify_callers(store: Store, hosts: HostTokens, admin: AdminToken) -> Midd
 def check_admin(request: web.Request) -> None:
     """Raise Forbidden unless an administrator asks."""
     if request[IDENTITY].kind != "admin":
-        raise Forbidden("Only an administrator may do this.", hint="A host's token opens that host's plan only.")
+        raise Forbidden(
+            "Only an administrator may do this.", hint="A host's token opens that host's plan only."
+        )
 
 
 def check_kubernetes(request: web.Request, verb: str, kind: Kind, namespace: str, name: str) -> None:
@@ -75,9 +81,7 @@ def check_kubernetes(request: web.Request, verb: str, kind: Kind, namespace: str
         raise Forbidden(f"{who} may not {verb} {target} in namespace {namespace or 'all namespaces'}.")
 
 
-async def _identify(
-    request: web.Request, store: Store, hosts: HostTokens, admin: AdminToken
-) -> Identity:
+async def _identify(request: web.Request, store: Store, hosts: HostTokens, admin: AdminToken) -> Identity:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if not scheme:
         if is_trusted_peer(request):
@@ -112,6 +116,12 @@ def is_trusted_peer(request: web.Request) -> bool:
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     uid: int = struct.unpack("3i", credentials)[1]
     return uid in (0, os.geteuid())
+
+
+def _pattern(request: web.Request) -> str:
+    """The pattern of the route that will answer; empty when there is none."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else ""
 
 
 def _named_by_selector(request: web.Request) -> str:

@@ -11,7 +11,12 @@ from appliance.operations import Operation
 
 
 def render_metrics(
-    *, hosts: Sequence[HostView], operations: Sequence[Operation], found: int, is_ready: bool, version: VersionInfo
+    *,
+    hosts: Sequence[HostView],
+    operations: Sequence[Operation],
+    found: int,
+    is_ready: bool,
+    version: VersionInfo,
 ) -> str:
     """Every known label value is present even at zero, so that an alert can rely on the series."""
     by_phase = Counter(host.phase for host in hosts)

@@ -15,6 +15,7 @@ from appliance import errors
 from appliance.api.contract import Problem
 from appliance.errors import ApplianceFault
 from appliance.store import base as store
+from bundles import errors as bundles
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +59,12 @@ TABLE: tuple[tuple[type[Exception], Row], ...] = (
     (store.NotFound, Row(404, "NotFound", "Not found")),
     (store.AlreadyExists, Row(409, "AlreadyExists", "Already there")),
     (store.Conflict, Row(409, "Conflict", "Somebody wrote first")),
+    (store.Malformed, Row(400, "BadRequest", "Not understood")),
     (store.Invalid, Row(422, "Invalid", "Not valid")),
     (store.Gone, Row(410, "Expired", "No longer kept")),
     (store.TooLarge, Row(413, "RequestEntityTooLarge", "Too large")),
+    (store.Unavailable, Row(503, "ServiceUnavailable", "Not now")),
+    (bundles.KeyUnusable, Row(422, "Invalid", "Not valid")),
 )
 
 
@@ -102,7 +106,10 @@ async def answer_with_problems(request: web.Request, handler: Next) -> web.Strea
             log.exception("%s %s failed", request.method, request.path)
         headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}
         return web.Response(
-            body=msgspec.json.encode(problem), status=problem.status, content_type=PROBLEM_TYPE, headers=headers
+            body=msgspec.json.encode(problem),
+            status=problem.status,
+            content_type=PROBLEM_TYPE,
+            headers=headers,
         )
 
 

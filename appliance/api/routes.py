@@ -1,4 +1,4 @@
-"""The table of `/skerry/v1`: what can be asked, what is sent, what comes back. The server and OpenAPI follow it."""
+"""The table of `/skerry/v1`: what can be asked, sent and answered. The server and OpenAPI follow it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -29,9 +29,7 @@ OPERATION = "/operations/{id}"
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/version", "show_version", "What runs here", c.VersionInfo),
     Route("GET", "/access", "show_access", "What another machine needs to get in", c.Access),
-    Route(
-        "GET", "/hosts", "list_hosts", "Every host", c.HostList, query=("namespace", "labelSelector")
-    ),
+    Route("GET", "/hosts", "list_hosts", "Every host", c.HostList, query=("namespace", "labelSelector")),
     Route("GET", HOST, "show_host", "One host", c.HostView),
     Route("POST", f"{HOST}/approve", "approve_host", "Let a waiting host in", c.HostView, c.ApproveRequest),
     Route("POST", f"{HOST}/reject", "reject_host", "Turn a host away", c.HostView, c.RejectRequest),

@@ -1,4 +1,4 @@
-"""The routes of `/skerry/v1`, health and metrics. What a route looks like is in `routes`; here is what it does.
+"""The routes of `/skerry/v1`, health and metrics. How a route looks is in `routes`; here is what it does.
 
 Every route here is an administrator's. Handlers get the decoded request and return a reply struct; refusals
 are exceptions that `problems` turns into documents.
@@ -32,7 +32,6 @@ from appliance.resources.machine_inventory import (
     APPROVAL,
     APPROVED_BY,
     MACHINE_INVENTORY,
-    MachineInventory,
 )
 from appliance.resources.meta import Document, decode
 from appliance.store.base import NotFound, Selection, Store, merge
@@ -219,7 +218,9 @@ def operation_view(operation: Operation) -> c.OperationView:
         if progress
         else c.OperationProgress(),
         result=operation.result,
-        error=c.OperationError(reason=error.reason, message=error.message, hint=error.hint) if error else None,
+        error=c.OperationError(reason=error.reason, message=error.message, hint=error.hint)
+        if error
+        else None,
         created_at=operation.created_at,
         started_at=operation.started_at,
         finished_at=operation.finished_at,

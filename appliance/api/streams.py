@@ -1,4 +1,4 @@
-"""JSON lines over HTTP: many sources into one response, with a heartbeat, and a bounded memory of slow readers."""
+"""JSON lines over HTTP: many sources into one response, a heartbeat, a bounded memory of slow readers."""
 
 import asyncio
 import contextlib
@@ -16,8 +16,11 @@ HEARTBEAT_SECONDS = 10.0
 MAX_BUFFERED = 256  # events; a source waits when its reader is that far behind
 
 
-class Streams(set[asyncio.Task[object]]):
+class Streams:
     """The requests that are streaming now."""
+
+    def __init__(self) -> None:
+        self.tasks: set[asyncio.Task[object]] = set()
 
 
 STREAMS = web.AppKey("streams", Streams)
@@ -33,7 +36,7 @@ async def send_lines(
     await response.prepare(request)
     task = asyncio.current_task()
     assert task is not None
-    streams = request.app[STREAMS]
+    streams = request.app[STREAMS].tasks
     streams.add(task)
     try:
         with contextlib.suppress(ConnectionResetError, Gone):
@@ -51,7 +54,7 @@ async def send_lines(
 
 async def end_streams(app: web.Application) -> None:
     """On shutdown: followers would otherwise hold the server until its patience ends."""
-    for task in list(app[STREAMS]):
+    for task in list(app[STREAMS].tasks):
         task.cancel()
 
 

@@ -72,9 +72,7 @@ _FROM_INVENTORY = (
 )
 
 
-def _phase(
-    inventory: MachineInventory, said: Report | None, *, silent_for: float
-) -> tuple[HostPhase, str]:
+def _phase(inventory: MachineInventory, said: Report | None, *, silent_for: float) -> tuple[HostPhase, str]:
     """The one word for a host's state, most urgent first, and the sentence behind it."""
     if inventory.approval == "pending":
         return "Pending approval", "proved its identity and waits for a person"

@@ -72,7 +72,9 @@ class Watching:
                 return self._watch_operations()
         kind = find_kind(word)
         if kind is None:
-            raise BadRequest(f"There is no kind {word[:60]!r} to watch.", hint="skerry help kinds lists them.")
+            raise BadRequest(
+                f"There is no kind {word[:60]!r} to watch.", hint="skerry help kinds lists them."
+            )
         return self._resources(kind)
 
     async def _resources(self, kind: Kind) -> AsyncIterator[WatchEvent]:
@@ -117,7 +119,10 @@ class Watching:
             yield render_event("ADDED", INBOX, entry)
         yield WatchEvent(type="SYNCED", kind=INBOX)
         changes = merge(
-            [self._store.watch(MACHINE_INVENTORY, since=page.resource_version), _wakes(self._candidates.changes)]
+            [
+                self._store.watch(MACHINE_INVENTORY, since=page.resource_version),
+                _wakes(self._candidates.changes),
+            ]
         )
         async with contextlib.aclosing(changes):
             async for change in changes:

@@ -1,4 +1,4 @@
-"""Long jobs: started by the API, one worker thread each, followed, cancelled, journaled, resumed after a crash.
+"""Long jobs: started by the API, one worker thread each, followed, cancelled, journaled, resumed.
 
 `engine` runs them, `journal` is what survives, `kinds` is what a kind of job looks like. The jobs
 themselves are in `appliance.jobs`.

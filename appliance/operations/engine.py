@@ -103,11 +103,11 @@ class Operations:
             )
         at = self._time()
         # The id sorts by time, so the journal's file names do too.
-        id = f"{at[:19].replace('-', '').replace(':', '').replace('T', '-')}-{secrets.token_hex(3)}"
-        operation = Operation(id, kind, dict(params), "queued", at)
-        await asyncio.to_thread(self._journal.append, id, Accepted(id, kind, operation.params, at))
+        new = f"{at[:19].replace('-', '').replace(':', '').replace('T', '-')}-{secrets.token_hex(3)}"
+        operation = Operation(new, kind, dict(params), "queued", at)
+        await asyncio.to_thread(self._journal.append, new, Accepted(new, kind, operation.params, at))
         self._put(operation)
-        self._waiting.put(id)
+        self._waiting.put(new)
         await asyncio.to_thread(self._forget_oldest)
         return operation
 
@@ -135,7 +135,7 @@ class Operations:
         return self.get(id)
 
     async def follow(self, id: str) -> AsyncIterator[Operation]:
-        """Yield the job now and whenever it changed, at most ten times a second; ends with its final state."""
+        """Yield the job now and whenever it changed, ten times a second at most, until its final state."""
         with self.changes.listen() as changed:
             seen = None
             while True:
@@ -152,9 +152,9 @@ class Operations:
     # --- the workers' side
 
     def _work(self) -> None:
-        while (id := self._waiting.get()) is not None:
-            if not self._stopping.is_set() and self._claim(id, "running"):
-                self._run(id)
+        while (next_id := self._waiting.get()) is not None:
+            if not self._stopping.is_set() and self._claim(next_id, "running"):
+                self._run(next_id)
 
     def _run(self, id: str) -> None:
         """One attempt at one job, from the journal's Begun to its Finished."""
@@ -170,7 +170,9 @@ class Operations:
             if self._stopping.is_set() and id not in self._cancelled:
                 return
             finished = Finished("cancelled", self._time())
-        except Exception as error:  # the one broad handler of operations: whatever a job raises, it only failed
+        except (
+            Exception
+        ) as error:  # the one broad handler of operations: whatever a job raises, it only failed
             log.warning("operation %s: %s failed", id, operation.kind, exc_info=error)
             finished = Finished("failed", self._time(), error=describe_failure(error))
         self._finish(id, finished)
@@ -216,10 +218,10 @@ class Operations:
 
     def _forget_oldest(self) -> None:
         finished = [operation.id for operation in self.list() if operation.is_final]
-        for id in finished[KEPT:]:
-            self._journal.remove(id)
+        for old in finished[KEPT:]:
+            self._journal.remove(old)
             with self._lock:
-                self._operations.pop(id, None)
+                self._operations.pop(old, None)
 
     def _time(self) -> str:
         return self._now().strftime("%Y-%m-%dT%H:%M:%SZ")

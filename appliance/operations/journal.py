@@ -75,7 +75,7 @@ class Journal:
             sync_directory(self._directory)
 
     def read(self) -> list[list[Line]]:
-        """Every operation's lines, oldest operation first. A file that is no journal is left alone, and logged."""
+        """Every operation's lines, oldest operation first; what is no journal is logged and left alone."""
         histories = []
         for path in sorted(self._directory.glob("*.jsonl")):
             lines = _read_lines(path)

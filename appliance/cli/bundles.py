@@ -1,0 +1,167 @@
+"""`bundle …`: what crosses the air gap. keygen, pack and verify need no appliance; the others ask one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from appliance.cli import following
+from appliance.cli.exits import CommandFailed
+from appliance.cli.options import DryRun, OutputOption, Server, absolute, connect
+from appliance.cli.output import Output, print_data, print_lines, print_table, render_age, talk
+
+if TYPE_CHECKING:
+    from bundles.manifest import BundleManifest
+    from bundles.pack import Source
+
+app = typer.Typer(help="Bundles: signed folders of images that cross the air gap.", no_args_is_help=True)
+
+BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE")]
+Wait = Annotated[
+    bool | None,
+    typer.Option("--wait/--no-wait", help="Wait for the end; the default, but not with -o json or yaml."),
+]
+
+
+@app.command("keygen")
+def make_key(name: Annotated[Path, typer.Argument(metavar="NAME")]) -> None:
+    """Make a signing key: NAME.key stays with you, NAME.pub goes to the boxes."""
+    from bundles.signing import write_key_pair
+
+    private, public = name.with_name(f"{name.name}.key"), name.with_name(f"{name.name}.pub")
+    if public.exists():
+        raise CommandFailed("OutputExists", f"{public} exists already.", hint="Keys are never overwritten.")
+    key = write_key_pair(private)
+    private.with_name(f"{private.name}.pub").rename(public)
+    talk(f"Keep {private} private; bring {public} to the boxes: skerry bundle trust {public.name}")
+    print_lines([key.key_id])
+
+
+@app.command("pack")
+def pack_bundle(
+    images: Annotated[list[str], typer.Argument(metavar="LAYOUT=REPOSITORY:TAG...")],
+    key: Annotated[Path, typer.Option("--key", help="The private key that signs.")],
+    bundle: Annotated[Path, typer.Option("--output", help="The bundle to make; a new folder.")],
+    name: Annotated[str, typer.Option("--name", help="What the bundle is called.")],
+    sequence: Annotated[int, typer.Option("--sequence", min=0, help="Grows with every edition.")] = 0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Pack OCI image layouts into a signed bundle. LAYOUT#NAME picks one image of several."""
+    from bundles.pack import pack
+    from bundles.signing import load_private_key
+
+    sources = [_parse_source(text) for text in images]
+    manifest = pack(sources, bundle, key=load_private_key(key), name=name, sequence=sequence)
+    _print_manifest(manifest, output, verb="packed")
+
+
+@app.command("verify")
+def verify_bundle(
+    bundle: BundlePath,
+    trusted: Annotated[
+        list[Path] | None, typer.Option("--trust", metavar="FILE.pub", help="Public keys; may be repeated.")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Check a bundle's signature and every byte of it, and change nothing."""
+    from bundles.signing import parse_public_key, trust_of
+    from bundles.verify import check_bundle
+
+    if not trusted:
+        raise CommandFailed("Usage", "Say whose signature counts: --trust FILE.pub.")
+    keys = [parse_public_key(path.read_bytes(), name=str(path)) for path in trusted]
+    _print_manifest(check_bundle(bundle, trust_of(*keys)), output, verb="verified")
+
+
+@app.command("load")
+def load_bundle(
+    bundle: BundlePath,
+    wait: Wait = None,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+    server: Server = None,
+) -> None:
+    """Load a bundle that lies on the appliance's machine into its mirror: all of it or nothing."""
+    client = connect(server)
+    if dry_run:
+        print_lines([f"bundle {absolute(bundle)} would be loaded by {client.server} (dry run)"])
+        return
+    operation = client.start_operation("load-bundle", {"path": absolute(bundle)})
+    following.finish(client, operation, output, wait=waits(wait, output))
+
+
+@app.command("list")
+def list_bundles(output: OutputOption = Output.TABLE, server: Server = None) -> None:
+    """List the bundles that were loaded."""
+    views = connect(server).bundles()
+    if output is Output.NAME:
+        print_lines(f"bundle/{view.name}" for view in views)
+    elif output in (Output.JSON, Output.YAML):
+        print_data({"apiVersion": "skerry.dev/v1", "kind": "BundleList", "items": views}, output)
+    elif not views:
+        talk("No bundles were loaded.")
+    else:
+        is_wide = output is Output.WIDE
+        rows = [
+            [
+                view.name,
+                str(view.sequence),
+                str(len(view.images)),
+                *([", ".join(image.reference for image in view.images)] if is_wide else []),
+                render_age(view.loaded_at),
+            ]
+            for view in views
+        ]
+        print_table(("NAME", "SEQUENCE", "IMAGES", *(("REFERENCES",) if is_wide else ()), "AGE"), rows)
+
+
+@app.command("trust")
+def trust_signer(
+    key: Annotated[Path | None, typer.Argument(metavar="[FILE.pub]")] = None,
+    name: Annotated[str, typer.Option("--name", help="What the key is called; else the file's name.")] = "",
+    output: OutputOption = Output.TABLE,
+    server: Server = None,
+) -> None:
+    """Trust a signer's public key from now on; without a file, list the trusted keys."""
+    client = connect(server)
+    if key is None:
+        keys = client.trusted_keys()
+        if output in (Output.JSON, Output.YAML):
+            print_data({"apiVersion": "skerry.dev/v1", "kind": "TrustList", "items": keys}, output)
+        elif not keys:
+            talk("No signer is trusted, so no bundle can be loaded: skerry bundle trust FILE.pub")
+        else:
+            print_table(("NAME", "KEY"), [[each.name, each.key_id] for each in keys])
+        return
+    added = client.trust(name or key.name.removesuffix(".pub"), key.read_text(errors="replace"))
+    if output in (Output.JSON, Output.YAML):
+        print_data(added, output)
+    else:
+        print_lines([f"key/{added.name}{'' if output is Output.NAME else f' {added.key_id} trusted'}"])
+
+
+def waits(wait: bool | None, output: Output) -> bool:
+    """The default of --wait."""
+    return output not in (Output.JSON, Output.YAML) if wait is None else wait
+
+
+def _parse_source(text: str) -> "Source":
+    from bundles.pack import Source
+
+    layout, equals, reference = text.rpartition("=")
+    if not equals or not layout or not reference:
+        raise CommandFailed("Usage", f"{text!r} is not LAYOUT=REPOSITORY:TAG.")
+    path, _, name = layout.partition("#")
+    return Source(layout=Path(path), reference=reference, name=name)
+
+
+def _print_manifest(manifest: "BundleManifest", output: Output, *, verb: str) -> None:
+    if output in (Output.JSON, Output.YAML):
+        print_data(manifest, output)
+    elif output is Output.NAME:
+        print_lines([f"bundle/{manifest.name}"])
+    else:
+        megabytes = manifest.size / 1e6
+        print_lines([f"bundle/{manifest.name} {verb}: {len(manifest.images)} images, {megabytes:.1f} MB"])
+        rows = [[image.reference, image.version, image.digest] for image in manifest.images]
+        print_table(("REFERENCE", "VERSION", "DIGEST"), rows)

@@ -1,0 +1,17 @@
+"""The kinds of long jobs the appliance knows. A new kind is a new file and a line here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from appliance.jobs.load_bundle import load_bundle_kind
+from appliance.jobs.os_versions import refresh_versions
+from appliance.jobs.workshop import Workshop
+from appliance.operations import OperationKind
+
+__all__ = ["Workshop", "kinds", "refresh_versions"]
+
+
+def kinds(workshop: Workshop) -> Mapping[str, OperationKind[Any]]:
+    """Every kind, by its name."""
+    all_kinds = (load_bundle_kind(workshop),)
+    return {kind.name: kind for kind in all_kinds}

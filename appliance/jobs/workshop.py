@@ -1,0 +1,18 @@
+"""What the jobs work with: the store, the mirror's files, whom we trust."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.store.base import Store
+from mirror.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """`mirror` is the mirror's public HOST:PORT; `ca_pem` is empty where TLS is off."""
+
+    store: Store
+    registry: Registry
+    mirror: str
+    trust_directory: Path
+    ca_pem: str
