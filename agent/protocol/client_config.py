@@ -185,8 +185,8 @@ class _WireConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     config: dict[str, _RawValue] | None = None
 
 
-# What YAML calls unprintable but JSON leaves as it is; written as an escape it is both.
-_BEYOND_YAML = re.compile("[\x7f\x80-\x84\x86-\x9f\ufeff\ufffe\uffff]")
+# What YAML calls unprintable or a line break but JSON leaves as it is; written as an escape it is both.
+_BEYOND_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -5,8 +5,9 @@ that Elemental's reader takes and ours reads fast. A document can be too large, 
 aliases (which make little text into much memory); each of these is refused before anything is built.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 import yaml
@@ -22,13 +23,25 @@ _BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_BaseLoader):  # type: ignore[misc]  # the base is chosen at import
-    """A date in a document stays the text it was written as."""
+    """Plain words mean what they mean to Go's reader, which wrote or will read the same document.
+
+    PyYAML by itself follows YAML 1.1: `on` a boolean, 12:30 a number, 2026-11-20 a date.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in _BaseLoader.yaml_implicit_resolvers.items()
-}
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", [*"~nN", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(0b[01]+|0x[0-9a-fA-F]+|0o?[0-7]*|[1-9][0-9]*)", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
 
 
 def parse_json(payload: bytes, *, what: str, limit: int) -> JSON:
@@ -54,7 +67,7 @@ def parse_yaml(payload: bytes, *, what: str, limit: int) -> JSON:
     try:
         check_shape(payload, what=what)
         document: object = yaml.load(payload, Loader=_Loader)  # noqa: S506 - a child of SafeLoader
-    except (yaml.YAMLError, ValueError, OverflowError, TypeError, AttributeError) as error:
+    except (yaml.YAMLError, ValueError, ArithmeticError, TypeError, AttributeError, LookupError) as error:
         # Beyond YAMLError: PyYAML's scalar constructors let theirs through on odd numbers and tags.
         raise Malformed(f"{what} is not YAML: {_first_line(error)}") from error
     return to_json(document, what=what)
@@ -113,10 +126,10 @@ def as_object(value: JSON, *, what: str) -> dict[str, JSON]:
 def _key(key: object, what: str) -> str:
     if isinstance(key, str):
         return key
-    if isinstance(key, bool) or key is None:
+    if key is None:
+        return "null"
+    if isinstance(key, (bool, int, float)):
         return str(key).lower()
-    if isinstance(key, (int, float)):
-        return str(key)
     raise Malformed(f"{what} has a key that is not text")
 
 
