@@ -14,7 +14,6 @@ from agent.protocol.endorsement import hash_endorsement_key, hash_identifier
 from agent.protocol.messages import (
     MAX_MESSAGE_BYTES,
     Challenge,
-    Message,
     MessageType,
     parse_challenge,
     parse_error,
@@ -537,10 +536,7 @@ def test_whatever_happens_only_admission_gives_a_configuration(
         commands = handshake.receive(event, now=0.0)
         asked += sum(isinstance(command, Admit) for command in commands)
         for command in commands:
-            if (
-                isinstance(command, Send)
-                and Message(MessageType(command.data[0] or 1)).type == MessageType.CONFIG
-            ):
+            if isinstance(command, Send) and command.data[:1] in (b"\x07", b"{"):
                 assert asked == 1
                 assert isinstance(event, Admitted)
         if any(isinstance(command, Close | RefuseUpgrade) for command in commands):
