@@ -56,7 +56,6 @@ def load(
     leaves = {blob.digest: bundle.blobs[blob.digest] for _, graph in graphs for blob in graph.blobs}
     missing = [blob for digest, blob in leaves.items() if not registry.has_blob(digest)]
     copy_blobs(bundle, missing, registry=registry, progress=progress)
-    progress(ProgressEvent("publishing", 0, len(graphs), bundle.manifest.name))
     present = {image.reference for image, _ in graphs if has_tag(registry, image)}
     for image, graph in graphs:
         publish_image(registry, image, graph)
@@ -76,15 +75,18 @@ def load(
 
 
 def copy_blobs(bundle: Bundle, blobs: list[BundledBlob], *, registry: Registry, progress: Progress) -> None:
-    """Copy all `blobs` into the mirror, checking each, or none of them."""
-    if not blobs:
-        return
+    """Copy all `blobs` into the mirror, checking each, or none; after the last event it cannot be stopped."""
     meter = Meter(progress, "copying", total=sum(blob.size for blob in blobs))
+    publishing = ProgressEvent("publishing", meter.total, meter.total, bundle.manifest.name)
+    if not blobs:
+        progress(publishing)
+        return
     try:
         registry.check_room(meter.total)
         with registry.open_intake() as intake:
             for blob in blobs:
                 _copy_blob(bundle, blob, intake=intake, meter=meter)
+            progress(publishing)
             intake.publish()
     except mirror_errors.NoSpace as error:
         raise NoSpace(f"bundle {bundle.manifest.name} does not fit: {error}", hint=error.hint) from error

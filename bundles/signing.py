@@ -156,7 +156,8 @@ def _parse(signature_file: bytes) -> Signature:
         signature = msgspec.json.decode(signature_file, type=Signature)
         well_formed = (
             signature.algorithm == "ed25519"
-            and len(bytes.fromhex(signature.signature)) == 64
+            and len(signature.signature) == 128
+            and bytes.fromhex(signature.signature).hex() == signature.signature
             and _render(signature) == signature_file
             and _is_key_id(signature.key_id)
         )
