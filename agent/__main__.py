@@ -58,6 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
     upgrade = commands.add_parser("upgrade", help="write an image into the other slot and arm it")
     upgrade.add_argument("--image", required=True, metavar="HOST:PORT/REPOSITORY@sha256:…")
     upgrade.add_argument("--correlation-id", default="", metavar="ID")
+    upgrade.add_argument("--again", action="store_true", help="also an image that failed here before")
     commands.add_parser("rollback", help="go back to the other good system at the next boot")
     commands.add_parser("settle", help="commit the system that runs, or roll it back")
     commands.add_parser("status", help="print what this host would report, as JSON")
@@ -98,7 +99,9 @@ def _perform(options: argparse.Namespace, stop: threading.Event) -> int:
             if commands.run_host(machine) == "reboot":
                 return _reboot(machine)
         case "upgrade":
-            upgraded = commands.upgrade_host(machine, options.image, correlation_id=options.correlation_id)
+            upgraded = commands.upgrade_host(
+                machine, options.image, correlation_id=options.correlation_id, again=options.again
+            )
             if upgraded is None:
                 print("this image runs already; nothing to do")
             else:

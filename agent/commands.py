@@ -133,13 +133,15 @@ def install_host(machine: Machine, options: RegisterOptions) -> Record:
     return record
 
 
-def upgrade_host(machine: Machine, image: str, *, correlation_id: str) -> Record | None:
+def upgrade_host(machine: Machine, image: str, *, correlation_id: str, again: bool = False) -> Record | None:
     """Stage and arm the image; the run loop (or the caller) reboots."""
     installation, reporter, connection = _open_installed(machine)
     reference = parse_reference(image)
     registry = _registry_for(machine, image, connection)
     with transaction_lock(machine.host, who="upgrade"):
-        record = upgrade(installation, reference, registry=registry, correlation_id=correlation_id)
+        record = upgrade(
+            installation, reference, registry=registry, correlation_id=correlation_id, again=again
+        )
     if reporter is not None:
         reporter.send()
     return record

@@ -159,6 +159,15 @@ class Journal:
         self._observe(record)
         return record
 
+    def failure_of(self, digest: str) -> str | None:
+        """Return why the image is known bad by what happened last with it, or None."""
+        for entry in reversed(self.history()):
+            if entry.digest == digest and entry.outcome == "rolled-back":
+                return entry.reason or "it failed on this host before"
+            if entry.digest == digest and entry.outcome == "committed":
+                return None
+        return None
+
     def _current(self, record: Record) -> Record:
         """A step may have written facts into the record (a digest, a version): take those."""
         return self.record() or record

@@ -68,6 +68,13 @@ def flatten(
             os.utime(path, (time, time))
 
 
+def unpack_archive(archive: Path, destination: Path, *, limits: TreeLimits) -> None:
+    """Unpack a plain tar over what `destination` holds, by the same rules as a layer."""
+    tree = _Tree(destination, privileged=os.geteuid() == 0, limits=limits)
+    with archive.open("rb") as blob:
+        _read_archive(_HashedStream(blob, limits), tree, name=archive.name)
+
+
 def remove_tree(path: Path) -> None:
     """Remove a tree, also one whose directories forbid it to their owner."""
     if not path.exists():
@@ -116,18 +123,22 @@ class _HashedStream:
 
 def _unpack(layer: Layer, tree: _Tree) -> None:
     with layer.path.open("rb") as blob, _open_plain(blob, layer.media_type) as plain:
-        stream = _HashedStream(plain, tree.limits)
-        try:
-            with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|") as archive:
-                for member in archive:
-                    _apply(member, archive, tree)
-            found = stream.finish()
-        except (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError) as error:
-            raise ImageInvalid(f"layer {layer.path.name[:12]} is damaged: {error}") from error
-        except OSError as error:
-            raise describe_write_error(error, str(tree.root)) from error
+        found = _read_archive(_HashedStream(plain, tree.limits), tree, name=f"layer {layer.path.name[:12]}")
     if layer.diff_id != found:
         raise DigestMismatch(f"layer {layer.path.name[:12]} unpacks to {found}, not to {layer.diff_id}")
+
+
+def _read_archive(stream: _HashedStream, tree: _Tree, *, name: str) -> str:
+    """Apply every member; return the digest of the whole stream."""
+    try:
+        with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|") as archive:
+            for member in archive:
+                _apply(member, archive, tree)
+        return stream.finish()
+    except (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError) as error:
+        raise ImageInvalid(f"{name} is damaged: {error}") from error
+    except OSError as error:
+        raise describe_write_error(error, str(tree.root)) from error
 
 
 def _open_plain(blob: BinaryIO, media_type: str) -> BinaryIO:

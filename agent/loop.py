@@ -42,10 +42,10 @@ def run(
         host.volume("persistent") / ".skerry" / "plan",
         timeout=config.instruction_timeout_seconds,
     )
-    settled = settle_now(installation)
+    unfinished = _settle_or_say_why(installation)
     reporter.send()
-    if settled.unfinished is not None:
-        _resume(installation, settled.unfinished, resume)
+    if unfinished is not None:
+        _resume(installation, unfinished, resume)
     last_report = time.monotonic()
     is_first = True
     while is_first or not stop.wait(config.plan_seconds):
@@ -70,6 +70,15 @@ def settle_now(installation: Installation) -> Settled:
         record = settled.record
         log.info("%s to %s: %s %s", record.action, record.version, record.outcome or "open", record.reason)
     return settled
+
+
+def _settle_or_say_why(installation: Installation) -> Record | None:
+    """Settle; a host whose records are damaged still reports and takes plans."""
+    try:
+        return settle_now(installation).unfinished
+    except AgentError as error:
+        log.error("settle: %s", error)
+        return None
 
 
 def poll_once(appliance: Appliance, engine: PlanEngine, *, host: Host, config: LoopConfig) -> bool:

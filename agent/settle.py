@@ -25,7 +25,7 @@ from agent.slots import (
     decide_settlement,
     order_passives,
 )
-from agent.staging import clean_up
+from agent.staging import CONDEMN, clean_up
 from agent.state import State, load_state, with_active, with_status, write_state
 
 
@@ -115,7 +115,7 @@ def roll_back(installation: Installation, record: Record, *, reason: str, needs_
         boot.disarm(record.previous, passives=order_passives(records, active=record.previous))
 
     steps = [
-        Step("condemn", "trying", condemn),
+        Step(CONDEMN, "trying", condemn),
         Step("unvouch", "trying", boot.release_active),
         Step("relink", "trying", lambda: installation.snapshots.link_active(record.previous)),
         Step("disarm", "trying", disarm),

@@ -19,6 +19,8 @@ from agent.registry import Registry
 from agent.slots import choose_pruned, order_passives
 from agent.state import Snapshot, State, with_active, with_snapshot, without_snapshots, write_state
 
+# The step that makes a candidate a bad one for good.
+CONDEMN = "condemn"
 NEEDED_FILES = ("boot/vmlinuz", "boot/initrd", "etc/elemental/bootargs.cfg")
 
 

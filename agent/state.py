@@ -163,8 +163,11 @@ def write_state(host: Host, state: State) -> None:
 
 
 def render_state(state: State) -> bytes:
-    body = yaml.safe_dump(msgspec.to_builtins(state, str_keys=False), sort_keys=False)
-    return (HEADER + body).encode()
+    """Return the file's text. A status is always written out, also the one that Go's tools leave unsaid."""
+    document = msgspec.to_builtins(state, str_keys=False)
+    for number, snapshot in state.snapshots.items():
+        document["state"]["snapshots"][number]["status"] = snapshot.status
+    return (HEADER + yaml.safe_dump(document, sort_keys=False)).encode()
 
 
 def _with_snapshots(state: State, snapshots: dict[int, Snapshot]) -> State:

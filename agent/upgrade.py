@@ -14,6 +14,7 @@ from agent.reference import ImageReference
 from agent.registry import Registry
 from agent.slots import next_id, next_slot
 from agent.staging import (
+    CONDEMN,
     abandon,
     build_step,
     check_step,
@@ -26,11 +27,17 @@ from agent.state import State
 
 
 def upgrade(
-    installation: Installation, reference: ImageReference, *, registry: Registry, correlation_id: str = ""
+    installation: Installation,
+    reference: ImageReference,
+    *,
+    registry: Registry,
+    correlation_id: str = "",
+    again: bool = False,
 ) -> Record | None:
     """Stage and arm the image; None when it runs already and is good. A reboot is requested, not made.
 
-    Raises UpgradeRefused before anything is touched, and other AgentErrors with the old system as it was.
+    `again` tries an image that is known bad. Raises UpgradeRefused before anything is touched, and other
+    AgentErrors with the old system as it was.
     """
     digest = reference.digest or resolve(reference, registry)[0]
     state = installation.state()
@@ -38,7 +45,7 @@ def upgrade(
     if record is not None and record.digest == digest and _awaits_reboot(installation, record):
         installation.host.request_reboot()
         return record
-    _check_reboot_is_not_pending(installation)
+    _check_settled(installation, record)
     if record is not None and record.digest != digest:
         give_up(installation, record, reason="another image was asked for")
         record = None
@@ -46,8 +53,8 @@ def upgrade(
     if record is None:
         if _runs_already(installation, state, digest):
             return None
-        reason = state.failure_of(digest)
-        if reason is not None:
+        reason = state.failure_of(digest) or installation.journal.failure_of(digest)
+        if reason is not None and not again:
             _refuse(installation, reference, digest, correlation_id=correlation_id, reason=reason)
         record = installation.journal.begin(
             _plan_record(installation, state, reference, digest=digest, correlation_id=correlation_id)
@@ -69,9 +76,10 @@ def resume(installation: Installation, record: Record, *, registry: Registry) ->
 def switch_back(installation: Installation) -> Record:
     """Arm the newest good snapshot that is not the running one. Raises UpgradeRefused if there is none."""
     state = installation.state()
-    _check_reboot_is_not_pending(installation)
-    if (open_record := installation.journal.open_record()) is not None:
-        give_up(installation, open_record, reason="a rollback was asked for")
+    unfinished = installation.journal.open_record()
+    _check_settled(installation, unfinished)
+    if unfinished is not None:
+        give_up(installation, unfinished, reason="a rollback was asked for")
         state = installation.state()
     good = installation.good()
     targets = [one for one in state.records() if one.status == "good" and one.id != good]
@@ -152,15 +160,17 @@ def _awaits_reboot(installation: Installation, record: Record) -> bool:
     return armed and installation.booted().snapshot != record.snapshot
 
 
-def _check_reboot_is_not_pending(installation: Installation) -> None:
-    """An armed candidate must be tried, or a bad one left, before the next change."""
-    record = installation.journal.open_record()
-    if record is None or installation.boot.choice().next != record.snapshot:
+def _check_settled(installation: Installation, record: Record | None) -> None:
+    """An armed candidate must be tried and judged, and a bad one left, before the next change."""
+    if record is None:
         return
-    raise UpgradeRefused(
-        f"the {record.action} to {record.version or record.digest} is not settled yet",
-        hint="let this host reboot and judge it; the next change can follow then",
-    )
+    is_armed = installation.boot.choice().next == record.snapshot
+    runs = installation.booted().snapshot == record.snapshot
+    if is_armed or runs or CONDEMN in record.done:
+        raise UpgradeRefused(
+            f"the {record.action} to {record.version or record.digest} is not settled yet",
+            hint="let this host reboot and judge it; the next change can follow then",
+        )
 
 
 def _refuse(
@@ -178,4 +188,6 @@ def _refuse(
         state = installation.state()
         planned = _plan_record(installation, state, reference, digest=digest, correlation_id=correlation_id)
         installation.journal.finish(installation.journal.begin(planned), "refused", reason=message)
-    raise UpgradeRefused(message, hint="load a newer image; a bad one is never tried again by itself")
+    raise UpgradeRefused(
+        message, hint="load a newer image, or give `--again` on this host to try it once more"
+    )

@@ -8,7 +8,6 @@ every boot, so nothing but the volumes survives, as on an immutable host.
 import os
 import shutil
 import sys
-import tarfile
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +15,15 @@ from pathlib import Path
 
 from agent.bootloader import BootLoader
 from agent.config import AgentConfig, render_config
-from agent.errors import StateInvalid
+from agent.errors import ImageInvalid, StateInvalid
 from agent.grubenv import read_variables, write_variables
 from agent.host import Host
+from agent.layers import TreeLimits, unpack_archive
 from agent.layout import SECTOR
 from agent.slots import choose_boot
 
 DISK_NAME = "vda"
+MAX_IMAGE_BYTES = 1024 * 1024 * 1024
 KEPT = ("dev", "run")
 LIVE_OS_RELEASE = 'NAME="Skerry live"\nID=skerry-live\nVERSION_ID=1\n'
 
@@ -53,6 +54,7 @@ class Boot:
 
 def power_on(directory: Path, hardware: Hardware, medium: AgentConfig) -> Boot:
     """Start the machine: pick, make the root anew, and leave it ready for the agent."""
+    directory.mkdir(parents=True, exist_ok=True)
     root = directory / "root"
     host = Host(root)
     _plug_in_disk(directory, hardware)
@@ -96,9 +98,8 @@ def _image_of(host: Host, boot: Boot) -> Path:
 def _mount_image(image: Path, root: Path) -> None:
     """Unpack the image; one that is cut off or damaged does not boot."""
     try:
-        with tarfile.open(image) as archive:
-            archive.extractall(root, filter="tar")
-    except (tarfile.TarError, OSError) as error:
+        unpack_archive(image, root, limits=TreeLimits(bytes=MAX_IMAGE_BYTES))
+    except (ImageInvalid, OSError) as error:
         raise StateInvalid(f"{image} does not boot: {error}") from error
     for needed in ("boot/vmlinuz", "boot/initrd", "etc/os-release"):
         if not (root / needed).is_file():

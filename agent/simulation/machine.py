@@ -61,7 +61,6 @@ class Machine:
 
     def run(self) -> None:
         """Boot until switched off."""
-        self._options.directory.mkdir(parents=True, exist_ok=True)
         while not self._stop.is_set():
             try:
                 boot = power_on(self._options.directory, self._hardware, make_medium(self._options))
