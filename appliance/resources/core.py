@@ -44,7 +44,7 @@ NAMESPACE = Kind(
     struct=Namespace,
     short_names=("ns",),
     namespaced=False,
-    columns=(Column("AGE", "metadata.creationTimestamp", type="date"),),
+    columns=(Column("STATUS", "status.phase"), Column("AGE", "metadata.creationTimestamp", type="date")),
 )
 SECRET = Kind(
     group="",

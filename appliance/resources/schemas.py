@@ -54,6 +54,8 @@ def _object(type: inspect.StructType) -> Schema:
     for field in type.fields:
         properties[field.encode_name] = _schema(field.type) | _default(field)
     schema: Schema = {"type": "object", "properties": properties}
+    if type.cls.__doc__:
+        schema["description"] = " ".join(type.cls.__doc__.split())
     if required := [field.encode_name for field in type.fields if field.required]:
         schema["required"] = required
     return schema

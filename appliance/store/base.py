@@ -16,7 +16,7 @@ StoreError
 └── Damaged          the database is not sound; nothing was changed
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -175,7 +175,7 @@ class Store(Protocol):
 
     def watch(
         self, kind: Kind, selection: Selection = EVERYTHING, *, since: str = ""
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Yield what changes after `since`; with no `since`, first what exists (ADDED), then what changes."""
         ...
 

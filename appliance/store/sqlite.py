@@ -9,8 +9,9 @@ import asyncio
 import base64
 import binascii
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -164,7 +165,7 @@ class SqliteStore:
 
     async def watch(
         self, kind: Kind, selection: Selection = EVERYTHING, *, since: str = ""
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Yield changes after `since`; or what exists, a bookmark, and then changes. Ends with the store.
 
         Raises Gone when `since` is no longer kept, at once or later if the watcher reads too slowly.
@@ -185,12 +186,13 @@ class SqliteStore:
                 for document in found.documents:
                     yield Event("ADDED", kind, document, msgspec.json.encode(document))
                 yield bookmark(kind, position)
-            async for event in self._follow(subscription, position):
-                yield event
+            async with aclosing(self._follow(subscription, position)) as events:
+                async for event in events:
+                    yield event
         finally:
             self._watches.remove(subscription)
 
-    async def _follow(self, subscription: Subscription, position: int) -> AsyncIterator[Event]:
+    async def _follow(self, subscription: Subscription, position: int) -> AsyncGenerator[Event, None]:
         while not subscription.is_closed:
             items: Iterable[Change | int] = subscription.take()
             reached = position

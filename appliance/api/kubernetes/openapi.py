@@ -1,0 +1,140 @@
+"""The OpenAPI documents, as far as kubectl reads them: to validate, to explain, to know a patch's parameters.
+
+Pure and made once. Version 3 is complete for our kinds. Version 2 is there for old clients: its protobuf form
+(the only one kubectl below 1.27 asks for) describes no kinds, which those clients take as "do not validate".
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from hashlib import sha256
+
+import msgspec
+
+from appliance.resources.meta import Document, Kind, ObjectMeta
+from appliance.resources.schemas import Schema, schema_of
+
+V2_PROTOBUF_ACCEPTED = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+# Upstream answers with another name than it is asked by: an @ cannot stand in a media type.
+V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
+_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+_INFO = {"title": "Skerry", "version": "v1"}
+_PATCHES = (
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+)
+_WRITE_PARAMETERS = ("dryRun", "fieldManager", "fieldValidation")
+
+
+def index_v3(kinds: Sequence[Kind]) -> Document:
+    """`/openapi/v3`: one document a group and version, named by its content."""
+    return {
+        "paths": {
+            path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={_hash(render_v3(tuple(kinds), path))}"}
+            for path in _group_paths(kinds)
+        }
+    }
+
+
+@cache
+def render_v3(kinds: tuple[Kind, ...], path: str) -> bytes:
+    """`/openapi/v3/apis/GROUP/VERSION` as JSON; empty when there is no such group."""
+    found = [kind for kind in kinds if _group_path(kind) == path]
+    if not found:
+        return b""
+    schemas = {_META: schema_of(ObjectMeta), **{schema_name(kind): kind_schema(kind) for kind in found}}
+    paths: Document = {}
+    for kind in found:
+        paths |= _paths(kind)
+    document = {"openapi": "3.0.0", "info": _INFO, "paths": paths, "components": {"schemas": schemas}}
+    return msgspec.json.encode(document, order="deterministic")
+
+
+def render_v2(kinds: Sequence[Kind]) -> bytes:
+    """`/openapi/v2` as JSON."""
+    definitions = {_META: schema_of(ObjectMeta), **{schema_name(kind): kind_schema(kind) for kind in kinds}}
+    text = msgspec.json.encode({"swagger": "2.0", "info": _INFO, "paths": {}, "definitions": definitions})
+    return text.replace(b"#/components/schemas/", b"#/definitions/")
+
+
+def render_v2_protobuf() -> bytes:
+    """`/openapi/v2` as protobuf (openapi.v2.Document): field 1 swagger, field 2 info."""
+    info = _protobuf_field(1, _INFO["title"].encode()) + _protobuf_field(2, _INFO["version"].encode())
+    return _protobuf_field(1, b"2.0") + _protobuf_field(2, info)
+
+
+def schema_name(kind: Kind) -> str:
+    """Reversed, as upstream names them: `io.cattle.elemental.v1beta1.MachineInventory`."""
+    group = ".".join(reversed(kind.group.split("."))) if kind.group else "io.k8s.api.core"
+    return f"{group}.{kind.version}.{kind.kind}"
+
+
+def kind_schema(kind: Kind) -> Schema:
+    """The schema of a whole object, with its metadata by reference."""
+    schema = schema_of(kind.struct)
+    reference = {"allOf": [{"$ref": f"#/components/schemas/{_META}"}]}
+    return {
+        **schema,
+        "properties": {**schema["properties"], "metadata": reference},
+        "x-kubernetes-group-version-kind": [_gvk(kind)],
+    }
+
+
+def _paths(kind: Kind) -> Document:
+    base = f"/{_group_path(kind)}"
+    collection = (
+        f"{base}/namespaces/{{namespace}}/{kind.plural}" if kind.namespaced else f"{base}/{kind.plural}"
+    )
+    reading = {"get": _operation(kind, "list")}
+    paths: Document = {
+        collection: {**reading, "post": _operation(kind, "post", _WRITE_PARAMETERS)},
+        f"{collection}/{{name}}": {
+            "get": _operation(kind, "get"),
+            "put": _operation(kind, "put", _WRITE_PARAMETERS),
+            "patch": _operation(kind, "patch", (*_WRITE_PARAMETERS, "force")),
+            "delete": _operation(kind, "delete", ("propagationPolicy",)),
+        },
+    }
+    return paths | ({f"{base}/{kind.plural}": reading} if kind.namespaced else {})
+
+
+def _operation(kind: Kind, action: str, parameters: Sequence[str] = ()) -> Document:
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema_name(kind)}"}}}
+    operation: Document = {
+        "operationId": f"{action}{kind.group.title().replace('.', '')}{kind.kind}",
+        "parameters": [
+            {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
+            for name in parameters
+        ],
+        "responses": {"200": {"description": "OK", "content": content}},
+        "x-kubernetes-action": action,
+        "x-kubernetes-group-version-kind": _gvk(kind),
+    }
+    if action in ("post", "put"):
+        operation["requestBody"] = {"content": content}
+    if action == "patch":
+        operation["requestBody"] = {"content": {patch: {"schema": {"type": "object"}} for patch in _PATCHES}}
+    return operation
+
+
+def _gvk(kind: Kind) -> Document:
+    return {"group": kind.group, "version": kind.version, "kind": kind.kind}
+
+
+def _group_path(kind: Kind) -> str:
+    return f"apis/{kind.group}/{kind.version}" if kind.group else f"api/{kind.version}"
+
+
+def _group_paths(kinds: Sequence[Kind]) -> list[str]:
+    return list(dict.fromkeys(map(_group_path, kinds)))
+
+
+def _hash(content: bytes) -> str:
+    return sha256(content).hexdigest()[:32].upper()
+
+
+def _protobuf_field(number: int, content: bytes) -> bytes:
+    """A length-delimited field; ours are shorter than 128 bytes."""
+    return bytes((number << 3 | 2, len(content))) + content

@@ -1,0 +1,263 @@
+"""What a client asks for: the path's target, the query's options, the body.
+
+Everything from outside is bounded and checked here, before a handler acts on it.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import msgspec
+import yaml
+from aiohttp import web
+
+from appliance.api.kubernetes.statuses import Unsupported
+from appliance.resources.meta import Document, Kind
+from appliance.store.base import (
+    Malformed,
+    NotFound,
+    Patch,
+    PatchType,
+    Propagation,
+    Selection,
+    Subresource,
+    TooLarge,
+)
+from appliance.store.selectors import parse_field_selector, parse_label_selector
+
+Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
+# Raises when the caller may not; the name is empty for lists.
+Authorize: TypeAlias = Callable[[web.Request, Verb, Kind, str, str], None]
+
+MAX_BODY_BYTES = 3 * 1024 * 1024  # kube-apiserver's own limit on a request
+MAX_LIMIT = 100_000
+
+_PATCH_TYPES: Mapping[str, PatchType] = {
+    "application/merge-patch+json": "merge",
+    "application/strategic-merge-patch+json": "merge",
+    "application/json-patch+json": "json",
+    "application/apply-patch+yaml": "apply",
+}
+_STRATEGIC = "application/strategic-merge-patch+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a path names. Without a name it is the collection; `namespace` is None for all namespaces."""
+
+    kind: Kind
+    namespace: str | None = None
+    name: str = ""
+    subresource: Subresource = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    selection: Selection
+    limit: int = 0
+    continue_token: str = ""
+    resource_version: str = ""
+    is_watch: bool = False
+    wants_bookmarks: bool = False
+    wants_initial_events: bool | None = None
+    timeout_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    propagation: Propagation = "Background"
+    uid: str = ""
+    resource_version: str = ""
+
+
+def parse_target(kinds: Sequence[Kind], group: str, version: str, tail: str) -> Target:
+    """Find what `[namespaces/NS/]plural[/name[/status]]` names. Raises NotFound."""
+    steps = tail.strip("/").split("/")
+    namespace = None
+    if len(steps) >= 3 and steps[0] == "namespaces" and steps[2] != "status":
+        namespace, steps = steps[1], steps[2:]
+    kind = next(
+        (kind for kind in kinds if (kind.group, kind.version, kind.plural) == (group, version, steps[0])),
+        None,
+    )
+    is_served = kind is not None and (kind.namespaced or namespace is None)
+    has_object = len(steps) < 2 or namespace is not None or (kind is not None and not kind.namespaced)
+    subresource = steps[2] if len(steps) == 3 else ""
+    if kind is None or not is_served or not has_object or len(steps) > 3 or subresource not in ("", "status"):
+        raise NotFound("the server could not find the requested resource")
+    name = steps[1] if len(steps) > 1 else ""
+    return Target(kind, namespace, name, "status" if subresource else "")
+
+
+def parse_list_options(target: Target, query: Mapping[str, str]) -> ListOptions:
+    """Read the options of a list or watch. Raises Malformed."""
+    labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
+    if target.name:
+        fields = f"metadata.name={target.name}" + (f",{fields}" if fields else "")
+    parse_label_selector(labels)
+    parse_field_selector(fields, target.kind)
+    if query.get("resourceVersionMatch") == "Exact":
+        raise Malformed("resourceVersionMatch: only the newest version can be listed, not an exact one")
+    version = query.get("resourceVersion", "")
+    is_watch = _flag(query, "watch")
+    initial = _flag(query, "sendInitialEvents") if "sendInitialEvents" in query else None
+    return ListOptions(
+        Selection(target.namespace, labels, fields),
+        limit=_number(query, "limit", MAX_LIMIT),
+        continue_token=query.get("continue", ""),
+        resource_version="" if version == "0" else version,
+        is_watch=is_watch,
+        wants_bookmarks=_flag(query, "allowWatchBookmarks"),
+        wants_initial_events=initial,
+        timeout_seconds=_number(query, "timeoutSeconds", 24 * 3600) or None,
+    )
+
+
+def check_not_dry(query: Mapping[str, str]) -> None:
+    """Refuse what we would otherwise do for good. Raises Malformed."""
+    if query.get("dryRun"):
+        raise Malformed("dryRun: this server cannot try a write without doing it")
+
+
+def field_manager(request: web.Request) -> str:
+    """Who writes: what they say, or what their program is called."""
+    agent = request.headers.get("User-Agent", "").partition("/")[0]
+    return request.query.get("fieldManager", "") or agent[:128]
+
+
+async def read_document(request: web.Request) -> Document:
+    """Read a JSON or YAML object. Raises Malformed, Unsupported or TooLarge."""
+    content = await _read(request)
+    if request.content_type in ("application/yaml", "application/x-yaml", "text/yaml"):
+        return _object(parse_yaml(content))
+    if request.content_type not in ("application/json", "application/octet-stream"):
+        raise Unsupported(
+            f"a body of type {request.content_type[:80]} is not read here; send application/json"
+        )
+    return _object(parse_json(content))
+
+
+async def read_patch(request: web.Request) -> Patch:
+    """Read a patch; its type is the content type. Raises Malformed, Unsupported or TooLarge."""
+    patch_type = _PATCH_TYPES.get(request.content_type)
+    if patch_type is None:
+        raise Unsupported(
+            f"a patch of type {request.content_type[:80]} is not read here",
+            hint=f"there are {', '.join(_PATCH_TYPES)}",
+        )
+    content = await _read(request)
+    manager = field_manager(request)
+    if patch_type == "apply":
+        manager = request.query.get("fieldManager", "")
+        body = _object(parse_yaml(content))
+        return Patch("apply", body, manager=manager, force=_flag(request.query, "force"))
+    value = parse_json(content)
+    if patch_type == "json":
+        if not isinstance(value, list) or not all(isinstance(operation, dict) for operation in value):
+            raise Malformed("a JSON patch is a list of operations")
+        return Patch("json", value, manager=manager)
+    body = _object(value)
+    return Patch(
+        "merge", _without_directives(body) if request.content_type == _STRATEGIC else body, manager=manager
+    )
+
+
+async def read_delete_options(request: web.Request) -> DeleteOptions:
+    """Read DeleteOptions from the body, if there is one, and the query. Raises Malformed."""
+    content = await _read(request)
+    options = _object(parse_json(content)) if content.strip() else {}
+    if options.get("dryRun"):
+        check_not_dry({"dryRun": "All"})
+    preconditions = options.get("preconditions") or {}
+    policy = request.query.get("propagationPolicy") or options.get("propagationPolicy") or "Background"
+    if options.get("orphanDependents") is True or request.query.get("orphanDependents") == "true":
+        policy = "Orphan"
+    if not isinstance(preconditions, dict):
+        raise Malformed("preconditions: expected an object")
+    return DeleteOptions(
+        _propagation(policy),
+        str(preconditions.get("uid") or ""),
+        str(preconditions.get("resourceVersion") or ""),
+    )
+
+
+def _propagation(policy: object) -> Propagation:
+    for known in get_args(Propagation):
+        if policy == known:
+            return known  # type: ignore[no-any-return]
+    raise Malformed(f"propagationPolicy: {policy!r} is none of {', '.join(get_args(Propagation))}")
+
+
+def parse_json(content: bytes) -> object:
+    """Parse JSON. Raises Malformed."""
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"the body is not JSON: {error}") from error
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML as Kubernetes reads it: dates are texts."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def parse_yaml(content: bytes) -> object:
+    """Parse one YAML (or JSON) document. Anchors are refused: a few lines of them can unfold to gigabytes."""
+    if content.lstrip()[:1] == b"{":
+        return parse_json(content)
+    try:
+        text = content.decode()
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader)):
+            raise Malformed("the body uses YAML aliases, which are not read here")
+        # Through JSON once: keys become texts, and what JSON cannot say is refused.
+        return json.loads(json.dumps(yaml.load(text, Loader=_Loader), allow_nan=False))  # noqa: S506 - it is safe
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise Malformed(f"the body is not YAML: {error}") from error
+
+
+async def _read(request: web.Request) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.content.iter_any():
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise TooLarge(f"the request is over {MAX_BODY_BYTES} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _object(value: object) -> Document:
+    if not isinstance(value, dict):
+        raise Malformed("the body is no object")
+    return value
+
+
+def _without_directives(value: Document) -> Document:
+    """A strategic merge patch as a plain one: lists are replaced. What that cannot say is refused."""
+    plain = {}
+    for key, child in value.items():
+        if key == "$patch" or key.startswith("$deleteFromPrimitiveList/"):
+            raise Malformed(f"the strategic directive {key!r} is not known here", hint="send a merge patch")
+        if not (key == "$retainKeys" or key.startswith("$setElementOrder/")):
+            plain[key] = _without_directives(child) if isinstance(child, dict) else child
+    return plain
+
+
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    value = query.get(name, "false").lower()
+    if value not in ("", "1", "0", "true", "false", "t", "f"):
+        raise Malformed(f"{name}: {value[:40]!r} is neither true nor false")
+    return value in ("1", "true", "t")
+
+
+def _number(query: Mapping[str, str], name: str, highest: int) -> int:
+    value = query.get(name, "") or "0"
+    if not (value.isascii() and value.isdigit() and len(value) < 19):
+        raise Malformed(f"{name}: {value[:40]!r} is not a number from 0 on")
+    return min(int(value), highest)
