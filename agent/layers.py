@@ -53,12 +53,16 @@ def flatten(
     destination: Path,
     *,
     limits: TreeLimits,
+    privileged: bool | None = None,
     progress: Progress = lambda percent: None,
 ) -> None:
-    """Unpack the layers in order into `destination`, which is emptied first. Raises ImageInvalid."""
+    """Unpack the layers in order into `destination`, which is emptied first. Raises ImageInvalid.
+
+    Owners, devices and extended attributes are set only if `privileged`, by default when we are root.
+    """
     remove_tree(destination)
     destination.mkdir(parents=True)
-    tree = _Tree(destination, privileged=os.geteuid() == 0, limits=limits)
+    tree = _Tree(destination, os.geteuid() == 0 if privileged is None else privileged, limits)
     for number, layer in enumerate(layers):
         tree.fresh.clear()
         _unpack(layer, tree)
