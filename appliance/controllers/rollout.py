@@ -84,7 +84,7 @@ class RolloutController:
             return DONE
         self._unfinished.add(key)
 
-        if rollout.status.source != source:
+        if not source or rollout.status.source != source:
             frozen = await self._freeze(rollout, source)
             document = await write_status(self._store, self.kind, document, frozen)
             rollout = decode(Rollout, document)

@@ -21,10 +21,13 @@ Identifier = tuple[str, str]  # namespace, name
 class Index:
     """`key` names what to find a document by; a document whose key is empty is not kept."""
 
-    def __init__(self, store: Store, kind: Kind, key: Callable[[Document], str]) -> None:
+    def __init__(
+        self, store: Store, kind: Kind, key: Callable[[Document], str], *, pause: float = 1.0
+    ) -> None:
         self._store = store
         self._kind = kind
         self._key = key
+        self._pause = pause  # between a lost watch and the next
         self._documents: dict[Identifier, Document] = {}
         self._names: dict[str, set[Identifier]] = {}
 
@@ -90,7 +93,7 @@ class Index:
                         self.remember(event.document)
             except StoreError as error:
                 log.warning("%s index: the watch ended (%s); reading everything again", self._kind, error)
-            await asyncio.sleep(1)
+            await asyncio.sleep(self._pause)
             with suppress(StoreError):
                 since = await self._fill()
 
