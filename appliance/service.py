@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 
 # Elemental's agents use the second one: their URL ends in /k8s/clusters/local.
 KUBERNETES_PREFIXES = ("", "/k8s/clusters/local")
-MAX_BODY_BYTES = 2 * 1024 * 1024  # an object at its limit, with the wrapping of a patch around it
+MAX_BODY_BYTES = 4 * 1024 * 1024  # above what any handler takes, so that its own refusal is heard
 SHUTDOWN_SECONDS = 3.0
 CERTIFICATE_CHECK_SECONDS = 24 * 3600.0
 

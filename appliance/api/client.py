@@ -176,14 +176,12 @@ class Client:
             if not token:
                 return items
 
-    def apply_object(
-        self, document: Document, *, manager: str = "skerry", force: bool = True, dry_run: bool = False
-    ) -> Document:
+    def apply_object(self, document: Document, *, manager: str = "skerry", force: bool = True) -> Document:
         """Server-side apply: create it or bring it to what `document` says, keeping what others own."""
         kind = _kind_of(document)
         name = document["metadata"]["name"]
         namespace = document["metadata"].get("namespace") or DEFAULT_NAMESPACE
-        query = {"fieldManager": manager, "force": str(force).lower(), "dryRun": "All" if dry_run else ""}
+        query = {"fieldManager": manager, "force": str(force).lower()}
         return self._read(
             dict,
             "PATCH",
@@ -193,14 +191,11 @@ class Client:
             content_type="application/apply-patch+yaml",
         )
 
-    def create_object(self, document: Document, *, dry_run: bool = False) -> Document:
+    def create_object(self, document: Document) -> Document:
         """Create it; refused with AlreadyExists when the name is taken."""
         kind = _kind_of(document)
         namespace = document["metadata"].get("namespace") or DEFAULT_NAMESPACE
-        query = {"dryRun": "All" if dry_run else ""}
-        return self._read(
-            dict, "POST", object_path(kind, "", namespace=namespace), body=document, query=query
-        )
+        return self._read(dict, "POST", object_path(kind, "", namespace=namespace), body=document)
 
     def delete_object(self, kind: Kind, name: str, namespace: str = DEFAULT_NAMESPACE) -> Document:
         return self._read(dict, "DELETE", object_path(kind, name, namespace=namespace))

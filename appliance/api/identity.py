@@ -15,6 +15,7 @@ from typing import Literal
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from appliance.api.kubernetes.statuses import Forbidden as KubernetesForbidden
 from appliance.api.problems import Forbidden, Unauthorized
 from appliance.credentials import AdminToken, HostTokens
 from appliance.resources.machine_inventory import MACHINE_INVENTORY, MachineInventory
@@ -78,7 +79,9 @@ def check_kubernetes(request: web.Request, verb: str, kind: Kind, namespace: str
     if not owns or kind.plural != "secrets" or verb not in PLAN_VERBS:
         who = f"Host {identity.name}" if identity.kind == "host" else "A stranger"
         target = f"{kind.plural}/{name}" if name else kind.plural
-        raise Forbidden(f"{who} may not {verb} {target} in namespace {namespace or 'all namespaces'}.")
+        raise KubernetesForbidden(
+            f"{who} may not {verb} {target} in namespace {namespace or 'all namespaces'}."
+        )
 
 
 async def _identify(request: web.Request, store: Store, hosts: HostTokens, admin: AdminToken) -> Identity:

@@ -1,5 +1,6 @@
 """Exit codes: a contract with scripts. Errors become one code and one sentence, here and nowhere else."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -79,6 +80,17 @@ class CommandFailed(Exception):
     def __init__(self, reason: str, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.complaint = Complaint(reason, message, hint)
+
+
+def check_all_done(failures: Sequence[Complaint], *, total: int, what: str) -> None:
+    """Raise the verdict over several things: partial if some were done, else what went wrong with all."""
+    if not failures:
+        return
+    if total == 1:
+        raise CommandFailed(failures[0].reason, failures[0].message, hint=failures[0].hint)
+    reasons = {complaint.reason for complaint in failures}
+    reason = "Partial" if len(failures) < total else reasons.pop() if len(reasons) == 1 else "Failed"
+    raise CommandFailed(reason, f"{len(failures)} of {total} {what}.")
 
 
 def complain(error: Exception) -> Complaint | None:

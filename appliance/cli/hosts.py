@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from appliance.api.contract import HostView, InboxEntry
-from appliance.cli.exits import CommandFailed, complain
+from appliance.cli.exits import CommandFailed, Complaint, ExitCode, check_all_done, complain
 from appliance.cli.options import (
     DryRun,
     Labels,
@@ -226,15 +226,15 @@ def _decide(
 ) -> None:
     """Decide on each host by itself; one that is refused does not stop the others."""
     done: list[HostView] = []
-    failures: list[Exception] = []
+    failures: list[Complaint] = []
     for name in names:
         try:
             done.append(decide(name))
         except Exception as error:  # what is no complaint is raised again
             complaint = complain(error)
-            if complaint is None:
+            if complaint is None or complaint.code is ExitCode.UNREACHABLE:
                 raise
-            failures.append(error)
+            failures.append(complaint)
             if len(names) > 1:
                 talk(f"host/{name}: {complaint.message}")
             continue
@@ -242,11 +242,7 @@ def _decide(
             print_lines([f"host/{name} {verb}{' (dry run)' if dry_run else ''}"])
     if output in (Output.JSON, Output.YAML, Output.NAME) and done:
         print_hosts(done, output, is_list=len(names) > 1)
-    if failures and not done and len(names) == 1:
-        raise failures[0]
-    if failures:
-        reason = "Partial" if done else "Failed"
-        raise CommandFailed(reason, f"{len(failures)} of {len(names)} hosts were not {verb}.")
+    check_all_done(failures, total=len(names), what=f"hosts were not {verb}")
 
 
 def _row(view: HostView, *, is_wide: bool) -> list[str]:

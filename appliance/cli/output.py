@@ -115,9 +115,8 @@ def print_documents(
         case Output.NAME:
             print_lines(f"{qualified(kind)}/{document['metadata']['name']}" for document in documents)
         case Output.JSON | Output.YAML:
-            whole = (
-                {"apiVersion": "v1", "kind": "List", "items": list(documents)} if is_list else documents[0]
-            )
+            shown = [_without_bookkeeping(document) for document in documents]
+            whole = {"apiVersion": "v1", "kind": "List", "items": shown} if is_list else shown[0]
             print_data(whole, output)
         case _:
             columns = [column for column in kind.columns if output is Output.WIDE or not column.wide]
@@ -135,6 +134,12 @@ def print_documents(
                 for document in documents
             ]
             print_table(headers, rows)
+
+
+def _without_bookkeeping(document: Document) -> Document:
+    """As kubectl does: who wrote which field is for machines."""
+    metadata = {key: value for key, value in document["metadata"].items() if key != "managedFields"}
+    return {**document, "metadata": metadata}
 
 
 def qualified(kind: Kind) -> str:

@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from appliance.cli.exits import CommandFailed, complain
+from appliance.cli.exits import CommandFailed, Complaint, ExitCode, check_all_done, complain
 from appliance.cli.options import DryRun, Labels, Namespace, OutputOption, Server, choose_namespace, connect
 from appliance.cli.output import (
     Output,
@@ -22,6 +22,9 @@ from appliance.cli.output import (
 )
 from appliance.resources.kinds import KINDS, find_kind
 from appliance.resources.meta import Document, Kind
+
+if TYPE_CHECKING:
+    from appliance.api.client import Client
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
 MAX_DOCUMENTS = 1000
@@ -97,32 +100,29 @@ def apply(
     client = connect(server)
     documents = read_documents(filename)
     done: list[Document] = []
-    failures: list[Exception] = []
+    failures: list[Complaint] = []
     for document in documents:
+        metadata = document.setdefault("metadata", {})
         try:
-            metadata = document.setdefault("metadata", {})
             metadata.setdefault("namespace", choose_namespace(namespace))
             kind = _known_kind(str(document.get("kind", "")))
-            before = _version_of(client.get_object, kind, document)
-            applied = client.apply_object(document, dry_run=dry_run)
+            before = _find(client, kind, document)
+            applied = document if dry_run else client.apply_object(document)
             done.append(applied)
             if output in (Output.TABLE, Output.WIDE, Output.NAME):
-                after = applied.get("metadata", {}).get("resourceVersion")
-                verb = "created" if before is None else "unchanged" if before == after else "configured"
+                is_same = before is not None and _intent(before) == _intent(applied)
+                verb = "created" if before is None else "unchanged" if is_same else "configured"
                 _say(kind, metadata["name"], verb, output, dry_run=dry_run)
         except Exception as error:  # each document stands alone; what is no complaint is raised again
             complaint = complain(error)
-            if complaint is None:
+            if complaint is None or complaint.code is ExitCode.UNREACHABLE:
                 raise
-            failures.append(error)
-            talk(f"{document.get('kind')}/{document.get('metadata', {}).get('name')}: {complaint.message}")
+            failures.append(complaint)
+            if len(documents) > 1:
+                talk(f"{document.get('kind')}/{metadata.get('name')}: {complaint.message}")
     if output in (Output.JSON, Output.YAML):
         print_data(done[0] if len(documents) == 1 and done else {"kind": "List", "items": done}, output)
-    if failures:
-        if not done and len(failures) == 1:
-            raise failures[0]
-        reason = "Partial" if done else "Failed"
-        raise CommandFailed(reason, f"{len(failures)} of {len(documents)} documents were not applied.")
+    check_all_done(failures, total=len(documents), what="documents were not applied")
 
 
 def delete(
@@ -242,16 +242,26 @@ def _known_kind(word: str) -> Kind:
     return kind
 
 
-def _version_of(get_object: Any, kind: Kind, document: Document) -> str | None:
+def _find(client: "Client", kind: Kind, document: Document) -> Document | None:
+    """What the appliance has under that name now."""
     from appliance.api.client import ApplianceError
 
+    metadata = document["metadata"]
+    if not metadata.get("name"):
+        raise CommandFailed("Usage", f"A {kind} has no metadata.name.")
     try:
-        found = get_object(kind, document["metadata"].get("name", "-"), document["metadata"]["namespace"])
+        return client.get_object(kind, metadata["name"], metadata["namespace"])
     except ApplianceError as error:
         if error.reason == "NotFound":
             return None
         raise
-    return str(found["metadata"].get("resourceVersion"))
+
+
+def _intent(document: Document) -> Document:
+    """What people say of an object, without what the appliance keeps about it."""
+    metadata = document.get("metadata", {})
+    said = {key: metadata.get(key) or {} for key in ("labels", "annotations")}
+    return {**{key: value for key, value in document.items() if key not in ("metadata", "status")}, **said}
 
 
 def _say(kind: Kind, name: str, verb: str, output: Output, *, dry_run: bool) -> None:

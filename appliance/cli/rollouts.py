@@ -67,7 +67,7 @@ def start_rollout(
         },
     }
     client = connect(server)
-    created = client.create_object(document, dry_run=dry_run)
+    created = document if dry_run else client.create_object(document)
     if output in (Output.JSON, Output.YAML, Output.NAME):
         print_documents(ROLLOUT, [created], output, is_list=False)
     else:
