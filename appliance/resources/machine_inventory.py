@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from appliance.resources.machine_registration import GROUP, VERSION
+from appliance.resources.machine_registration import GROUP, VERSION, TypedLocalReference
 from appliance.resources.meta import Column, Condition, Kind, ObjectReference, Resource
 
 # What a person decided about a waiting machine: pending, approved or rejected.
@@ -13,12 +13,6 @@ APPROVED_BY = "skerry.dev/approved-by"
 REGISTERED_WITH = "skerry.dev/machine-registration"
 
 Approval = Literal["pending", "approved", "rejected"]
-
-
-class TypedLocalReference(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    kind: str
-    name: str
-    api_group: str = ""
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

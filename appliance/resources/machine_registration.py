@@ -82,9 +82,17 @@ class Elemental(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", omit_
     system_agent: SystemAgent = SystemAgent()
 
 
+class TypedLocalReference(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """core/v1 TypedLocalObjectReference."""
+
+    kind: str
+    name: str
+    api_group: str = ""
+
+
 class NetworkTemplate(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     configurator: str = ""
-    ip_addresses: dict[str, ObjectReference] = msgspec.field(default_factory=dict)
+    ip_addresses: dict[str, TypedLocalReference] = msgspec.field(default_factory=dict)
     config: dict[str, Any] = msgspec.field(default_factory=dict)
 
 

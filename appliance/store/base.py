@@ -147,7 +147,10 @@ class Limits:
 
 
 class Store(Protocol):
-    """Every write is durable (fsynced) before it returns. All methods may raise StoreError's children."""
+    """Every write is durable (fsynced) before it returns. All methods may raise StoreError's children.
+
+    With `dry_run` a write is decided and checked like any other, and then not done.
+    """
 
     async def get(self, kind: Kind, name: str, *, namespace: str = "") -> Document: ...
 
@@ -155,12 +158,21 @@ class Store(Protocol):
         self, kind: Kind, selection: Selection = EVERYTHING, *, limit: int = 0, continue_token: str = ""
     ) -> Page: ...
 
-    async def create(self, kind: Kind, document: Document) -> Document: ...
+    async def create(self, kind: Kind, document: Document, *, dry_run: bool = False) -> Document: ...
 
-    async def update(self, kind: Kind, document: Document, *, subresource: Subresource = "") -> Document: ...
+    async def update(
+        self, kind: Kind, document: Document, *, subresource: Subresource = "", dry_run: bool = False
+    ) -> Document: ...
 
     async def patch(
-        self, kind: Kind, name: str, patch: Patch, *, namespace: str = "", subresource: Subresource = ""
+        self,
+        kind: Kind,
+        name: str,
+        patch: Patch,
+        *,
+        namespace: str = "",
+        subresource: Subresource = "",
+        dry_run: bool = False,
     ) -> Document: ...
 
     async def delete(
@@ -171,6 +183,7 @@ class Store(Protocol):
         namespace: str = "",
         preconditions: Preconditions | None = None,
         propagation: Propagation = "Background",
+        dry_run: bool = False,
     ) -> Document: ...
 
     def watch(

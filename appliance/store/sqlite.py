@@ -124,26 +124,39 @@ class SqliteStore:
         token = _render_token(version, found.last) if found.last else ""
         return Page(found.documents, str(version), token, found.remaining)
 
-    async def create(self, kind: Kind, document: Document) -> Document:
+    async def create(self, kind: Kind, document: Document, *, dry_run: bool = False) -> Document:
         """Make a new object; a name ending is chosen when only `generateName` is given."""
         prepared, uid, now = writes.prepare(kind, document), str(uuid.uuid4()), self._now()
-        return await self._write(lambda tables: writes.create(tables, kind, prepared, uid=uid, now=now))
+        return await self._write(
+            lambda tables: writes.create(tables, kind, prepared, uid=uid, now=now), dry_run=dry_run
+        )
 
-    async def update(self, kind: Kind, document: Document, *, subresource: Subresource = "") -> Document:
+    async def update(
+        self, kind: Kind, document: Document, *, subresource: Subresource = "", dry_run: bool = False
+    ) -> Document:
         """Replace the object (or only its status) by a newer document of it."""
         prepared, now = writes.prepare(kind, document), self._now()
         return await self._write(
-            lambda tables: writes.update(tables, kind, prepared, subresource=subresource, now=now)
+            lambda tables: writes.update(tables, kind, prepared, subresource=subresource, now=now),
+            dry_run=dry_run,
         )
 
     async def patch(
-        self, kind: Kind, name: str, patch: Patch, *, namespace: str = "", subresource: Subresource = ""
+        self,
+        kind: Kind,
+        name: str,
+        patch: Patch,
+        *,
+        namespace: str = "",
+        subresource: Subresource = "",
+        dry_run: bool = False,
     ) -> Document:
         """Change the object; `apply` makes it when it is not there."""
         writes.check_patch(kind, patch)
         key, uid, now = (namespace if kind.namespaced else "", name), str(uuid.uuid4()), self._now()
         return await self._write(
-            lambda tables: writes.patch(tables, kind, key, patch, subresource=subresource, uid=uid, now=now)
+            lambda tables: writes.patch(tables, kind, key, patch, subresource=subresource, uid=uid, now=now),
+            dry_run=dry_run,
         )
 
     async def delete(
@@ -154,13 +167,15 @@ class SqliteStore:
         namespace: str = "",
         preconditions: Preconditions | None = None,
         propagation: Propagation = "Background",
+        dry_run: bool = False,
     ) -> Document:
         """Delete the object and, unless orphaned, what it owns. Returns its last state, marked if held."""
         key, now = (namespace if kind.namespaced else "", name), self._now()
         return await self._write(
             lambda tables: writes.delete(
                 tables, kind, key, preconditions=preconditions, propagation=propagation, now=now
-            )
+            ),
+            dry_run=dry_run,
         )
 
     async def watch(
@@ -223,9 +238,9 @@ class SqliteStore:
             subscription.is_behind = True
         return changes, reached
 
-    async def _write(self, work: Callable[[Transaction], T]) -> T:
+    async def _write(self, work: Callable[[Transaction], T], *, dry_run: bool) -> T:
         self._check_open()
-        return await self._writer.submit(work)
+        return await self._writer.submit(work, dry_run=dry_run)
 
     async def _read(self, work: Callable[[], T]) -> T:
         self._check_open()

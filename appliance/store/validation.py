@@ -53,10 +53,15 @@ def normalized(kind: Kind, document: Document) -> Document:
     """The document with its kind spelled out, no meaningless nulls, and a Secret's `stringData` encoded."""
     cleaned = _without_nulls(document, schema_of(kind.struct))
     complete: Document = {"apiVersion": kind.api_version, "kind": kind.kind, **cleaned}
-    if kind.group == "" and kind.kind == "Secret" and isinstance(complete.get("stringData"), dict):
-        given = complete.pop("stringData")
-        complete["data"] = {**(complete.get("data") or {}), **_encoded(given)}
-    return complete
+    return _completed_secret(complete) if kind.group == "" and kind.kind == "Secret" else complete
+
+
+def _completed_secret(document: Document) -> Document:
+    completed = {"type": "Opaque", **document}
+    given = completed.pop("stringData", None)
+    if isinstance(given, dict):
+        completed["data"] = {**(completed.get("data") or {}), **_encoded(given)}
+    return completed
 
 
 def check_document(kind: Kind, document: Document) -> None:

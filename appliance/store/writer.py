@@ -30,6 +30,7 @@ class _Write:
     work: Callable[[Transaction], Any]  # each write's own result type meets in one queue
     loop: asyncio.AbstractEventLoop
     future: "asyncio.Future[Any]"
+    is_dry: bool
 
 
 @dataclass(slots=True)
@@ -63,13 +64,13 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    async def submit(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` in the writer's thread; returns its result once it is durable."""
+    async def submit(self, work: Callable[[Transaction], T], *, dry_run: bool = False) -> T:
+        """Run `work` in the writer's thread; returns its result once it is durable, or undone when dry."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         with self._closing:
             if self._is_closed:
                 raise Unavailable("the store is closed")
-            self._queue.put(_Write(work, asyncio.get_running_loop(), future))
+            self._queue.put(_Write(work, asyncio.get_running_loop(), future, dry_run))
         return await future
 
     def close(self) -> None:
@@ -122,7 +123,10 @@ class Writer:
             outcome.error = error
             self._connection.execute("ROLLBACK TO write")
         else:
-            changes.extend(transaction.changes)
+            if write.is_dry:
+                self._connection.execute("ROLLBACK TO write")
+            else:
+                changes.extend(transaction.changes)
         finally:
             # Versions that a refused write took stay unused: gaps are harmless, repetition is not.
             self._revision = transaction.revision

@@ -57,7 +57,7 @@ def create(tables: Transaction, kind: Kind, document: Document, *, uid: str, now
             f"{kind} {name} exists already" + (f" in namespace {namespace}" if namespace else "")
         )
     if kind is NAMESPACE:
-        named = {**named, "status": {"phase": "Active"}}
+        named = _active(named)
     _ensure_namespace(tables, namespace, now=now)
     owners = named["metadata"].get("managedFields")
     created = rules.new_document(kind, named, uid=uid, now=now)
@@ -224,15 +224,16 @@ def _ensure_namespace(tables: Transaction, namespace: str, *, now: datetime) -> 
         return
     stored = tables.find(NAMESPACE, "", namespace)
     if stored is None:
-        document: Document = {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": namespace, "labels": {"kubernetes.io/metadata.name": namespace}},
-            "status": {"phase": "Active"},
-        }
+        document = _active({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
         tables.insert(NAMESPACE, rules.new_document(NAMESPACE, document, uid=str(uuid.uuid4()), now=now))
     elif rules.is_being_deleted(stored.document):
         raise Conflict(f"namespace {namespace} is being deleted: nothing new can be made in it")
+
+
+def _active(namespace: Document) -> Document:
+    metadata = namespace["metadata"]
+    labels = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata["name"]}
+    return {**namespace, "metadata": {**metadata, "labels": labels}, "status": {"phase": "Active"}}
 
 
 def _found(tables: Transaction, kind: Kind, key: Key) -> Stored:

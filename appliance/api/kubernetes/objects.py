@@ -82,23 +82,25 @@ class Objects:
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         self._check(request, target, "create")
-        requests.check_not_dry(request.query)
         document = _placed(target, await requests.read_document(request))
         warnings = _check_fields(request.query, target.kind, document)
-        created = await self._store.create(target.kind, document)
+        created = await self._store.create(target.kind, document, dry_run=requests.is_dry_run(request.query))
         return _shown(request, target.kind, created, status=201, warnings=warnings)
 
     async def _update(self, request: web.Request, target: Target) -> web.Response:
         self._check(request, target, "update")
-        requests.check_not_dry(request.query)
         document = _placed(target, await requests.read_document(request))
         warnings = _check_fields(request.query, target.kind, document)
-        updated = await self._store.update(target.kind, document, subresource=target.subresource)
+        updated = await self._store.update(
+            target.kind,
+            document,
+            subresource=target.subresource,
+            dry_run=requests.is_dry_run(request.query),
+        )
         return _shown(request, target.kind, updated, warnings=warnings)
 
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
         self._check(request, target, "patch")
-        requests.check_not_dry(request.query)
         patch = await requests.read_patch(request)
         warnings = _check_fields(request.query, target.kind, patch.body)
         is_new = patch.type == "apply" and not await self._exists(target)
@@ -110,12 +112,12 @@ class Objects:
             patch,
             namespace=target.namespace or "",
             subresource=target.subresource,
+            dry_run=requests.is_dry_run(request.query),
         )
         return _shown(request, target.kind, patched, status=201 if is_new else 200, warnings=warnings)
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         self._check(request, target, "delete")
-        requests.check_not_dry(request.query)
         options = await requests.read_delete_options(request)
         last = await self._store.delete(
             target.kind,
@@ -123,12 +125,12 @@ class Objects:
             namespace=target.namespace or "",
             preconditions=Preconditions(options.uid, options.resource_version),
             propagation=options.propagation,
+            dry_run=options.dry_run,
         )
         return answer(last if has_finalizers(last) else success(target.kind, last))
 
     async def _delete_collection(self, request: web.Request, target: Target) -> web.Response:
         self._check(request, target, "deletecollection")
-        requests.check_not_dry(request.query)
         options = await requests.read_delete_options(request)
         selection = requests.parse_list_options(target, request.query).selection
         found = await self._store.list(target.kind, selection)
@@ -142,6 +144,7 @@ class Objects:
                     namespace=metadata.get("namespace", ""),
                     preconditions=Preconditions(uid=metadata["uid"]),
                     propagation=options.propagation,
+                    dry_run=options.dry_run,
                 )
             except NotFound:
                 continue  # gone with one before it

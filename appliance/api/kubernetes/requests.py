@@ -12,6 +12,7 @@ import msgspec
 import yaml
 from aiohttp import web
 
+from appliance.api.kubernetes import protobuf
 from appliance.api.kubernetes.statuses import Unsupported
 from appliance.resources.meta import Document, Kind
 from appliance.store.base import (
@@ -69,6 +70,7 @@ class DeleteOptions:
     propagation: Propagation = "Background"
     uid: str = ""
     resource_version: str = ""
+    dry_run: bool = False
 
 
 def parse_target(kinds: Sequence[Kind], group: str, version: str, tail: str) -> Target:
@@ -114,10 +116,11 @@ def parse_list_options(target: Target, query: Mapping[str, str]) -> ListOptions:
     )
 
 
-def check_not_dry(query: Mapping[str, str]) -> None:
-    """Refuse what we would otherwise do for good. Raises Malformed."""
-    if query.get("dryRun"):
-        raise Malformed("dryRun: this server cannot try a write without doing it")
+def is_dry_run(query: Mapping[str, str]) -> bool:
+    """Say whether the write is only to be tried. Raises Malformed."""
+    if query.get("dryRun", "") not in ("", "All"):
+        raise Malformed(f"dryRun: {query['dryRun'][:40]!r} is not All")
+    return bool(query.get("dryRun"))
 
 
 def field_manager(request: web.Request) -> str:
@@ -127,8 +130,10 @@ def field_manager(request: web.Request) -> str:
 
 
 async def read_document(request: web.Request) -> Document:
-    """Read a JSON or YAML object. Raises Malformed, Unsupported or TooLarge."""
+    """Read an object: JSON, YAML or (core kinds) protobuf. Raises Malformed, Unsupported or TooLarge."""
     content = await _read(request)
+    if request.content_type == protobuf.MEDIA_TYPE:
+        return protobuf.parse_protobuf(content)
     if request.content_type in ("application/yaml", "application/x-yaml", "text/yaml"):
         return _object(parse_yaml(content))
     if request.content_type not in ("application/json", "application/octet-stream"):
@@ -166,9 +171,10 @@ async def read_patch(request: web.Request) -> Patch:
 async def read_delete_options(request: web.Request) -> DeleteOptions:
     """Read DeleteOptions from the body, if there is one, and the query. Raises Malformed."""
     content = await _read(request)
-    options = _object(parse_json(content)) if content.strip() else {}
-    if options.get("dryRun"):
-        check_not_dry({"dryRun": "All"})
+    is_protobuf = request.content_type == protobuf.MEDIA_TYPE
+    options: Document = {}
+    if content.strip():
+        options = protobuf.parse_protobuf(content) if is_protobuf else _object(parse_json(content))
     preconditions = options.get("preconditions") or {}
     policy = request.query.get("propagationPolicy") or options.get("propagationPolicy") or "Background"
     if options.get("orphanDependents") is True or request.query.get("orphanDependents") == "true":
@@ -177,8 +183,9 @@ async def read_delete_options(request: web.Request) -> DeleteOptions:
         raise Malformed("preconditions: expected an object")
     return DeleteOptions(
         _propagation(policy),
-        str(preconditions.get("uid") or ""),
-        str(preconditions.get("resourceVersion") or ""),
+        uid=str(preconditions.get("uid") or ""),
+        resource_version=str(preconditions.get("resourceVersion") or ""),
+        dry_run=is_dry_run(request.query) or bool(options.get("dryRun")),
     )
 
 
