@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         directory=options.dir.absolute(),
         name=options.name,
         registration_url=options.registration_url,
-        ca_file=str(options.ca_file.absolute()) if options.ca_file else "",
+        ca_file=str(options.ca_cert.absolute()) if options.ca_cert else "",
         seed=options.seed,
         labels=dict(label.split("=", 1) for label in options.label),
         fast=options.speed == "fast",
@@ -42,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--dir", type=Path, required=True, help="where the machine lives")
     parser.add_argument("--name", required=True)
     parser.add_argument("--registration-url", required=True, metavar="URL")
-    parser.add_argument("--ca-file", type=Path, metavar="FILE")
+    parser.add_argument("--ca-cert", "--ca-file", type=Path, metavar="FILE")
     parser.add_argument("--seed", type=int, required=True, metavar="N", help="of the emulated TPM")
     parser.add_argument("--speed", choices=("fast", "real"), default="real")
     parser.add_argument("--label", action="append", default=[], metavar="KEY=VALUE")
