@@ -204,8 +204,8 @@ def converse(
 
         talk.say(render_version(PROTOCOL_VERSION))
         version = parse_version(talk.expect(MessageType.VERSION).payload)
+        check_version(version, updating=updating)
         if updating:
-            check_update_is_known(version)
             talk.tell(Message(MessageType.UPDATE).render())
 
         if facts.smbios:
@@ -241,8 +241,10 @@ def read_reply(data: bytes, *, version: int, local: Registration) -> Outcome:
             raise Denied(f"the appliance did not admit this host: {text}")
 
 
-def check_update_is_known(version: int) -> None:
-    if version < UPDATE_SINCE:
+def check_version(version: int, *, updating: bool) -> None:
+    if version > PROTOCOL_VERSION:
+        raise Unexpected(f"the server chose protocol version {version}; {PROTOCOL_VERSION} was offered")
+    if updating and version < UPDATE_SINCE:
         raise Denied(
             f"the server speaks protocol version {version}, which has no updates",
             hint="delete the registration state file to register from scratch",

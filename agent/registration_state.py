@@ -11,7 +11,7 @@ import msgspec
 
 from agent.durable import make_directories, write_durably
 from agent.errors import StateInvalid
-from agent.protocol.documents import parse_yaml, render_yaml
+from agent.protocol.documents import as_object, parse_yaml, render_yaml
 from agent.protocol.errors import ProtocolError
 
 MAX_STATE_BYTES = 64 * 1024
@@ -49,7 +49,7 @@ def load_state(path: Path) -> RegistrationState:
         return RegistrationState()
     try:
         document = parse_yaml(content, what=str(path), limit=MAX_STATE_BYTES)
-        return msgspec.convert(document or {}, RegistrationState)
+        return msgspec.convert(as_object(document, what=str(path)), RegistrationState)
     except (ProtocolError, msgspec.ValidationError) as error:
         raise StateInvalid(
             f"the registration state {path} cannot be read: {error}",
