@@ -184,7 +184,7 @@ class AdminToken:
         return cls(SecretText(text.decode().strip()))
 
     def matches(self, token: str) -> bool:
-        return hmac.compare_digest(token.encode(), self.secret.reveal().encode())
+        return hmac.compare_digest(token.encode(errors="replace"), self.secret.reveal().encode())
 
 
 def _load_or_create(path: Path, make: Callable[[], bytes]) -> bytes:

@@ -404,7 +404,7 @@ def simulated_hosts(appliance: Box, place: Path, hosts: int, registration_url: s
                         [
                             *(sys.executable, "-m", "agent.simulation"),
                             *("--dir", str(directory), "--name", f"demo-{number}"),
-                            *("--registration-url", registration_url, "--ca-file", str(appliance.ca_file)),
+                            *("--registration-url", registration_url, "--ca-cert", str(appliance.ca_file)),
                             *("--seed", str(1000 + number), "--speed", "fast"),
                         ],
                         stdout=log,

@@ -1,12 +1,13 @@
 """CustomResourceDefinitions, generated from the kinds' structs and checked in under `manifests/`.
 
-`python -m appliance.resources.crds` writes them again; a test says when that was forgotten. The embedded store
-does not read them: they are for a real API server, and for people.
+`python -m appliance.resources.crds` writes them again; a test says when that was forgotten. The embedded
+store does not read them: they are for a real API server, and for people.
 """
 
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import yaml
@@ -84,7 +85,7 @@ def _metadata(kind: Kind) -> Document:
         "annotations": {
             "app.kubernetes.io/instance": "skerry",
             "app.kubernetes.io/part-of": _PART_OF[kind.group],
-            "app.kubernetes.io/version": kind.version,
+            "app.kubernetes.io/version": version("skerry"),
         },
     }
     if kind.group == ELEMENTAL:
@@ -103,17 +104,17 @@ def _names(kind: Kind) -> Document:
 
 
 def _version(kind: Kind) -> Document:
-    version: Document = {
+    served: Document = {
         "name": kind.version,
         "served": True,
         "storage": True,
         "schema": {"openAPIV3Schema": _schema(kind)},
     }
     if kind.has_status:
-        version["subresources"] = {"status": {}}
+        served["subresources"] = {"status": {}}
     if kind.columns:
-        version["additionalPrinterColumns"] = [_column(column) for column in kind.columns]
-    return version
+        served["additionalPrinterColumns"] = [_column(column) for column in kind.columns]
+    return served
 
 
 def _schema(kind: Kind) -> Schema:
