@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--basic", action="store_true", help="ASCII and monochrome; the default on dumb and serial terminals"
     )
     options = parser.parse_args(arguments)
-    if not sys.stdout.isatty():
+    if not (sys.stdin.isatty() and sys.__stderr__ is not None and sys.__stderr__.isatty()):
+        # Textual paints on stderr, so that is what has to be a terminal.
         print("The console needs a terminal. For scripts there is: skerry hosts -o json", file=sys.stderr)
         return 2
     try:

@@ -6,7 +6,7 @@ The order matters: Textual reads its settings from the environment when it is im
 import getpass
 import os
 import socket
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from appliance.api.client import Client
@@ -42,4 +42,5 @@ def _operator() -> str:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    """Local time, aware: what the clock on the wall shows, and comparable with the appliance's UTC."""
+    return datetime.now().astimezone()

@@ -40,7 +40,10 @@ class BasicTerminal(LineFilter):
     """A line filter, so that it also holds for every widget that is not ours."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        return [Segment(render_ascii(text), _attributes(style), control) for text, style, control in segments]
+        plain = (
+            Segment(render_ascii(text), _attributes(style), control) for text, style, control in segments
+        )
+        return list(Segment.simplify(plain))  # fewer styles are left, so fewer escape sequences
 
 
 def render_ascii(text: str) -> str:

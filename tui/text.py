@@ -44,7 +44,7 @@ def render_age(since: datetime | None, now: datetime) -> str:
     if since is None:
         return "never"
     seconds = (now - since).total_seconds()
-    return "now" if seconds < 90 else render_duration(seconds)
+    return "now" if seconds < 60 else "1m" if seconds < 120 else render_duration(seconds)
 
 
 def render_duration(seconds: float) -> str:

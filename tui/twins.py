@@ -4,7 +4,7 @@ import shlex
 
 HOSTS = "skerry hosts list -A"
 INBOX = "skerry hosts inbox"
-ROLLOUTS = "skerry get rollouts -A"
+ROLLOUTS = "skerry rollout list -A"
 BUNDLES = "skerry bundle list"
 
 
@@ -13,7 +13,7 @@ def show_host(name: str, namespace: str) -> str:
 
 
 def show_rollout(name: str, namespace: str) -> str:
-    return _twin("rollout", "show", name, "-n", namespace)
+    return _twin("rollout", "status", name, "-n", namespace)
 
 
 def approve(name: str, namespace: str) -> str:

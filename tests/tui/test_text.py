@@ -48,7 +48,8 @@ def test_a_cut_is_seen() -> None:
     ("ago", "words"),
     [
         (timedelta(seconds=-30), "now"),
-        (timedelta(seconds=89), "now"),
+        (timedelta(seconds=59), "now"),
+        (timedelta(seconds=119), "1m"),
         (timedelta(minutes=4), "4m"),
         (timedelta(hours=3), "3h"),
         (timedelta(days=5), "5d"),

@@ -51,7 +51,7 @@ class BundlesScreen(Frame):
             *bundles,
             *(operation.id for operation in operations if operation.is_final),
         ]
-        said = "No bundles yet. skerry bundle load FILE brings one in; it is checked before anything is used."
+        said = "No bundles yet: skerry bundle load FILE brings one in."
         self.query_one(LineTable).show(rows, empty=said)
 
     def cells(self, row: str) -> Cells:

@@ -105,7 +105,7 @@ def render_host(host: HostView, known: Known, *, now: datetime, width: int) -> l
         *wrap(explain(host), width - 2, first=" why   ", indent="       ", tone="strong")[:3],
         *render_slots(host, width),
         *_render_transaction(host, known, now),
-        *_render_history(host.history, width),
+        *_render_history(host.history, now),
         *_render_facts(host, now, width),
     ]
 
@@ -144,15 +144,15 @@ def _render_transaction(host: HostView, known: Known, now: datetime) -> list[Lin
     ]
 
 
-def _render_history(history: Sequence[HistoryEntry], width: int) -> list[Line]:
-    """Newest first."""
+def _render_history(history: Sequence[HistoryEntry], now: datetime) -> list[Line]:
+    """Newest first, in the time zone of `now`."""
     lines = [EMPTY, line(Span(" history", "title"))]
     for entry in sorted(history, key=lambda entry: entry.time, reverse=True):
         time = parse_time(entry.time)
         words = f"{entry.action:<8} {entry.slot.upper()} {entry.version or short_digest(entry.digest):<12}"
         lines.append(
             line(
-                Span(f" {time:%d %b %H:%M}  " if time else " ?             ", "dim"),
+                Span(f" {time.astimezone(now.tzinfo):%d %b %H:%M}  " if time else " ?             ", "dim"),
                 f"{words} ",
                 Span(entry.outcome, _OUTCOMES.get(entry.outcome, "dim")),
                 Span(f"  {entry.reason}" if entry.reason else ""),
@@ -171,7 +171,7 @@ def _render_facts(host: HostView, now: datetime, width: int) -> list[Line]:
         "hostname": host.hostname,
         "agent": host.agent_version,
         "booted": f"{host.mode}, up {render_duration(host.uptime_seconds)}" if host.mode else "",
-        "registered": f"{created:%d %b %Y %H:%M}" if created else "",
+        "registered": f"{created.astimezone(now.tzinfo):%d %b %Y %H:%M}" if created else "",
         **host.labels,
     }
     lines = [EMPTY, line(Span(" facts", "title"))]

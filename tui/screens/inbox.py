@@ -55,7 +55,7 @@ class InboxScreen(Frame):
         ordered = sorted(
             entries.values(), key=lambda entry: (state_of(entry).rank, entry.first_seen, entry.id)
         )
-        said = "Nobody waits. A machine that boots our seed image appears here within half a minute."
+        said = "Nobody waits. A machine that boots our seed image appears here."
         self.query_one(LineTable).show([entry.id for entry in ordered], empty=said)
 
     def cells(self, row: str) -> Cells:

@@ -39,7 +39,7 @@ class RolloutsScreen(Frame):
     def paint_body(self) -> None:
         rollouts = self.desk.known.rollouts
         rows = sorted(rollouts, key=lambda key: _rank(rollouts[key]))
-        said = "No rollouts yet. skerry rollout start moves hosts to another image, wave by wave."
+        said = "No rollouts yet: skerry rollout start NAME --image REFERENCE begins one."
         self.query_one(LineTable).show(rows, empty=said)
 
     def cells(self, key: str) -> Cells:

@@ -20,7 +20,7 @@ class Header(Bar):
         super().__init__(height=2)
 
     def show_known(self, known: Known, *, server: str, now: datetime) -> None:
-        width = self.size.width
+        width = self.app.size.width
         self.show(render_site(known, server=server, now=now, width=width), render_totals(known, width=width))
 
 

@@ -95,12 +95,14 @@ def render_strip(line: Line, width: int, *, reverse: bool = False) -> Strip:
             break
         clean = plain(text)
         length = min(cell_len(clean), left)
+        if not length:
+            continue
         style = STYLES[tone]
         segments.append(Segment(fit(clean, length), _REVERSE + style if reverse else style))
         left -= length
     if left > 0:
         segments.append(Segment(" " * left, _REVERSE if reverse else STYLES[""]))
-    return Strip(segments, width)
+    return Strip(Segment.simplify(segments), width)
 
 
 class Lined(Widget, inherit_bindings=False):
