@@ -185,9 +185,10 @@ async def test_a_rejected_machine_is_told_so(tmp_path: Path) -> None:
 async def test_a_host_cannot_decide_for_a_person(tmp_path: Path, prefix: str, key: str) -> None:
     async with open_box(tmp_path, {"labelPrefix": prefix}, approval="required") as box:
         words = {key: "approved"}
-        outcome = await box.register(software_tpm(1), annotations=words, labels=words)
+        for _ in range(2):  # as a new machine, and as one that is known
+            outcome = await box.register(software_tpm(1), annotations=words, labels=words)
+            assert isinstance(outcome, WaitingForApproval)
 
-        assert isinstance(outcome, WaitingForApproval)
         (machine,) = await box.machines()
         assert machine.approval == "pending"
         assert RESETTABLE not in machine.metadata.annotations
