@@ -25,12 +25,13 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 MAX_LINE_BYTES = 64 * 1024
 
-# The kernel ends the child when we die, also by kill -9: an orphan would keep the port from our successor.
+# The kernel kills the child when we die, also by kill -9: an orphan would keep the port from our successor.
+# The mirror is made to be killed at any point.
 # PR_SET_PDEATHSIG is 1 (prctl(2)); the parent may have died before the call, hence the second look.
 BOOTSTRAP = """
 import ctypes, os, runpy, signal, sys
 parent = int(sys.argv.pop(1))
-ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 if os.getppid() != parent:
     sys.exit("the appliance is gone")
 runpy.run_module("mirror", run_name="__main__", alter_sys=True)

@@ -194,9 +194,10 @@ def test_a_followed_job_whose_line_breaks_is_not_taken_for_done(tmp_path: Path) 
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(line), line)
     seen = []
     with misbehaving(tmp_path, lambda connection: connection.sendall(answer)) as client:
+        views = client.follow_operation("op-1")
+        seen.append(next(views).state)
         with pytest.raises(Unreachable, match="broke"):
-            for view in client.follow_operation("op-1"):
-                seen.append(view.state)
+            next(views)
 
     assert seen == ["running"]
 

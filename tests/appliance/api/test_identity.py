@@ -1,7 +1,6 @@
 """Who may do what over TLS and over the socket, asked of a running appliance."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -24,8 +23,8 @@ def machine(appliance: Appliance) -> Document:
 
 
 @pytest.fixture(scope="module")
-def bearer(appliance: Appliance, machine: Document) -> Iterator[str]:
-    yield f"Bearer {host_token(appliance, machine)}"
+def bearer(appliance: Appliance, machine: Document) -> str:
+    return f"Bearer {host_token(appliance, machine)}"
 
 
 @pytest.mark.parametrize(
