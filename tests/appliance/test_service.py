@@ -1,4 +1,4 @@
-"""The whole appliance as a process: ready, reached both ways, alone on its data, stopped, killed, started again."""
+"""The whole appliance as a process: ready, alone on its data, stopped, killed, started again."""
 
 import json
 import os

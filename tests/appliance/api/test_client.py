@@ -141,6 +141,10 @@ def test_where_nothing_is_there_is_a_sentence_and_a_hint(tmp_path: Path) -> None
         assert away.value.hint, address
 
 
+def wait_for(event: threading.Event) -> None:
+    event.wait(10)
+
+
 @contextmanager
 def misbehaving(directory: Path, answer: Callable[[socket.socket], None]) -> Iterator[Client]:
     """A server that reads one request and then does `answer`."""
@@ -182,7 +186,7 @@ def test_a_server_that_makes_no_sense_is_unreachable(tmp_path: Path, content: by
 
 def test_a_server_that_says_nothing_runs_into_the_timeout(tmp_path: Path) -> None:
     answered = threading.Event()
-    with misbehaving(tmp_path, lambda connection: answered.wait(10) and None) as client:
+    with misbehaving(tmp_path, lambda connection: wait_for(answered)) as client:
         impatient = Client(client.server, timeout=0.2)
         with pytest.raises(Unreachable, match="in time"):
             impatient.version()

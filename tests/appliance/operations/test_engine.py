@@ -29,10 +29,8 @@ async def opened(
 
 
 async def finished(operations: Operations, id: str) -> Operation:
-    operation = operations.get(id)
-    async for operation in operations.follow(id):
-        pass
-    return operation
+    seen = [operation async for operation in operations.follow(id)]
+    return seen[-1]
 
 
 async def running(gate: Gate) -> None:
@@ -117,10 +115,10 @@ async def test_no_more_jobs_run_at_once_than_there_are_workers(tmp_path: Path) -
         await running(gate)
         await running(gate)
 
-        states = sorted(operations.get(id).state for id in ids)
+        states = sorted(operations.get(each).state for each in ids)
         gate.opened.set()
-        for id in ids:
-            await finished(operations, id)
+        for each in ids:
+            await finished(operations, each)
 
     assert states == ["queued", "queued", "running", "running"]
     assert gate.starts == 4
@@ -192,19 +190,19 @@ def crashed(directory: Path, kind: str, *, attempts: int = 1) -> str:
 async def test_after_a_crash_a_resumable_job_runs_again_under_its_id(tmp_path: Path) -> None:
     gate = Gate()
     gate.opened.set()
-    id = crashed(tmp_path, "gate")
+    crash = crashed(tmp_path, "gate")
 
     async with opened(tmp_path, gate.kind(is_resumable=True)) as operations:
-        ended = await finished(operations, id)
+        ended = await finished(operations, crash)
 
     assert (ended.state, ended.attempts) == ("succeeded", 2)
 
 
 async def test_after_a_crash_another_job_is_said_to_be_interrupted(tmp_path: Path) -> None:
-    id = crashed(tmp_path, "gate")
+    crash = crashed(tmp_path, "gate")
 
     async with opened(tmp_path, Gate().kind()) as operations:
-        operation = operations.get(id)
+        operation = operations.get(crash)
 
     assert operation.state == "interrupted"
     assert operation.error is not None
@@ -213,10 +211,10 @@ async def test_after_a_crash_another_job_is_said_to_be_interrupted(tmp_path: Pat
 
 async def test_a_job_that_ends_the_appliance_every_time_is_given_up(tmp_path: Path) -> None:
     gate = Gate()
-    id = crashed(tmp_path, "gate", attempts=MAX_ATTEMPTS)
+    crash = crashed(tmp_path, "gate", attempts=MAX_ATTEMPTS)
 
     async with opened(tmp_path, gate.kind(is_resumable=True)) as operations:
-        assert operations.get(id).state == "interrupted"
+        assert operations.get(crash).state == "interrupted"
 
     assert gate.starts == 0
 
@@ -247,12 +245,12 @@ async def test_what_is_over_is_still_known_after_a_restart(tmp_path: Path) -> No
 async def test_a_torn_last_line_is_dropped_and_the_journal_goes_on(tmp_path: Path) -> None:
     gate = Gate()
     gate.opened.set()
-    id = crashed(tmp_path, "gate")
+    crash = crashed(tmp_path, "gate")
     with (tmp_path / "op-1.jsonl").open("ab") as file:
         file.write(b'{"type":"finished","state":"succ')
 
     async with opened(tmp_path, gate.kind(is_resumable=True)) as operations:
-        await finished(operations, id)
+        await finished(operations, crash)
 
     lines = [json.loads(line) for line in (tmp_path / "op-1.jsonl").read_text().splitlines()]
     assert [line["type"] for line in lines] == ["accepted", "begun", "begun", "finished"]
