@@ -70,7 +70,7 @@ AFTER = (
     'chroot "$1" systemctl enable systemd-networkd.service',
     "printf '[Match]\\nType=ether\\n\\n[Network]\\nDHCP=yes\\nMulticastDNS=yes\\n'"
     ' > "$1/etc/systemd/network/80-dhcp.network"',
-    'rm -rf "$1"/etc/apt "$1"/var/lib/apt "$1"/var/cache/* "$1"/var/log/*',
+    'rm -rf "$1"/etc/apt/sources.list* "$1"/etc/apt/preferences.d "$1"/var/log/*',
     'rm -rf "$1"/usr/share/doc "$1"/usr/share/man',
     'rm -f "$1"/etc/resolv.conf "$1"/etc/hostname "$1"/var/lib/dbus/machine-id "$1"/etc/os-release',
     ': > "$1/etc/machine-id"',
