@@ -70,7 +70,7 @@ def next_steps(policy: Policy, hosts: Sequence[HostState], *, now: datetime) -> 
 
     ordered = sorted(hosts, key=lambda host: (waves[host.name], host.name))
     left_behind = [host for host in ordered if host.name in policy.accepted and host.phase != "Updated"]
-    counted = [host for host in ordered if host not in left_behind]
+    counted = [host for host in ordered if host.name not in policy.accepted or host.phase == "Updated"]
     unfinished = [host for host in counted if host.phase != "Updated"]
     wave = waves[unfinished[0].name] if unfinished else max(waves.values())
     progress = f"{sum(host.phase == 'Updated' for host in hosts)} of {len(hosts)} hosts updated"

@@ -46,6 +46,7 @@ from appliance.store.base import NotFound, Selection, Store
 
 SETTLE_SECONDS = 0.05  # let the changes of many hosts come together before looking at all of them
 UNRESOLVED_RETRY_SECONDS = 15.0
+BREATH = 500  # hosts looked at before others on the event loop get their turn
 
 
 class RolloutController:
@@ -173,7 +174,9 @@ class RolloutController:
         reports = await self._by_name(HOST_REPORT, rollout)
         before = {host.name: host for host in rollout.status.hosts}
         observed = []
-        for name, document in sorted(machines.items()):
+        for number, (name, document) in enumerate(sorted(machines.items())):
+            if number % BREATH == 0:
+                await asyncio.sleep(0)
             machine = decode(MachineInventory, document)
             if machine.approval != "approved" or machine.metadata.deletion_timestamp is not None:
                 continue
