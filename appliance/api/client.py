@@ -26,6 +26,8 @@ from appliance.api.contract import (
     ApproveRequest,
     BundleList,
     BundleView,
+    DeviceList,
+    DeviceView,
     HostList,
     HostView,
     InboxEntry,
@@ -124,6 +126,9 @@ class Client:
     def trust(self, name: str, public_key: str) -> TrustedKey:
         body = TrustRequest(name=name, public_key=public_key)
         return self._read(TrustedKey, "POST", f"{PREFIX}/trust", body=body)
+
+    def devices(self) -> list[DeviceView]:
+        return self._read(DeviceList, "GET", f"{PREFIX}/devices").items
 
     def operations(self) -> list[OperationView]:
         return self._read(OperationList, "GET", f"{PREFIX}/operations").items

@@ -164,6 +164,25 @@ class TrustList(Reply, frozen=True, kw_only=True):
     api_version: str = API_VERSION
 
 
+class DeviceView(Reply, frozen=True, kw_only=True):
+    """A disk of the appliance's machine. With `refusals` it must not be overwritten, and will not be."""
+
+    path: str
+    bus: str
+    vendor: str = ""
+    model: str = ""
+    serial: str = ""
+    port: str = ""
+    size: int = 0
+    refusals: list[str] = msgspec.field(default_factory=list)
+
+
+class DeviceList(Reply, frozen=True, kw_only=True):
+    items: list[DeviceView]
+    kind: str = "DeviceList"
+    api_version: str = API_VERSION
+
+
 class StartOperation(Request, frozen=True, kw_only=True):
     kind: str
     params: dict[str, Any] = msgspec.field(default_factory=dict)

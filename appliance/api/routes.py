@@ -37,6 +37,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/bundles", "list_bundles", "Bundles that were loaded", c.BundleList),
     Route("GET", "/trust", "list_trusted_keys", "Whose bundles are loaded", c.TrustList),
     Route("POST", "/trust", "trust_key", "Trust a signer", c.TrustedKey, c.TrustRequest, status=201),
+    Route("GET", "/devices", "list_devices", "Disks that an image could be burned to, or not", c.DeviceList),
     Route("GET", "/operations", "list_operations", "Long jobs, newest first", c.OperationList),
     Route(
         "POST",

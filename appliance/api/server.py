@@ -4,6 +4,7 @@ Every route here is an administrator's. Handlers get the decoded request and ret
 are exceptions that `problems` turns into documents.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from appliance.resources.machine_inventory import (
 )
 from appliance.resources.meta import Document, decode
 from appliance.store.base import NotFound, Selection, Store, merge
+from bundles.media.devices import list_devices
 
 BUNDLE_LABEL = "skerry.dev/bundle"
 REJECTION_REASON = "skerry.dev/rejection-reason"
@@ -135,6 +137,24 @@ class ControlApi:
     async def trust_key(self, request: web.Request, body: c.TrustRequest) -> c.TrustedKey:
         key_id = trust.add_key(self._control.trust_directory, body.name, body.public_key.encode())
         return c.TrustedKey(name=body.name, key_id=key_id)
+
+    async def list_devices(self, request: web.Request, _: None) -> c.DeviceList:
+        devices = await asyncio.to_thread(list_devices)
+        return c.DeviceList(
+            items=[
+                c.DeviceView(
+                    path=str(device.path),
+                    bus=device.bus,
+                    vendor=device.vendor,
+                    model=device.model,
+                    serial=device.serial,
+                    port=device.port,
+                    size=device.size,
+                    refusals=list(device.refusals),
+                )
+                for device in devices
+            ]
+        )
 
     # --- operations
 

@@ -9,6 +9,7 @@ from appliance.cli import (
     bundles,
     discover,
     hosts,
+    media,
     operations,
     programs,
     resources,
@@ -43,6 +44,7 @@ hosts.add_commands(app)
 app.add_typer(hosts.app, name="hosts")
 app.add_typer(rollouts.app, name="rollout")
 app.add_typer(bundles.app, name="bundle")
+app.add_typer(media.app, name="iso")
 app.add_typer(operations.app, name="operation")
 discover.add_commands(app)
 topics.add_commands(app)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from appliance.jobs.build_iso import build_iso_kind
+from appliance.jobs.burn_iso import burn_iso_kind
 from appliance.jobs.load_bundle import load_bundle_kind
 from appliance.jobs.os_versions import refresh_versions
 from appliance.jobs.workshop import Workshop
@@ -13,5 +15,5 @@ __all__ = ["Workshop", "kinds", "refresh_versions"]
 
 def kinds(workshop: Workshop) -> Mapping[str, OperationKind[Any]]:
     """Every kind, by its name."""
-    all_kinds = (load_bundle_kind(workshop),)
+    all_kinds = (load_bundle_kind(workshop), build_iso_kind(workshop), burn_iso_kind())
     return {kind.name: kind for kind in all_kinds}
