@@ -78,9 +78,10 @@ def apply_intent(
     if not force and any(fields for _, fields in contested):
         raise _conflict(live, contested)
     others = [replace(owner, fields=owner.fields - fields) for owner, fields in contested]
+    kept = frozenset[Path]().union(mine.fields, *(owner.fields for owner in others))
     for path in sorted((before.fields if before else frozenset()) - mine.fields):
-        if not any(_overlaps(owner.fields, path) for owner in (*others, mine)):
-            merged = _without(merged, path)
+        if not any(other[: len(path)] == path for other in kept):
+            merged = _without(merged, path, kept)
     if before is not None and before.fields == mine.fields:
         mine = before  # the time of an entry is when it last changed
     return with_owners(merged, [*others, mine])
@@ -142,7 +143,14 @@ def _contested(owner: Owner, applied: Fields, live: Document, merged: Document) 
     """The fields of `owner` that the intent would give another value."""
     prefixes = {path[:length] for path in applied for length in range(1, len(path) + 1)}
     touched = {path for path in owner.fields if path in prefixes or _is_within(path, applied)}
-    return frozenset(path for path in touched if not _is_same(_at(live, path), _at(merged, path)))
+    return frozenset(path for path in touched if _is_replaced(_at(live, path), _at(merged, path)))
+
+
+def _is_replaced(before: object, after: object) -> bool:
+    """An object that only gains fields is still the object that its owner put there."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return False
+    return not _is_same(before, after)
 
 
 def _conflict(live: Document, contested: Sequence[tuple[Owner, Fields]]) -> Conflict:
@@ -155,11 +163,6 @@ def _conflict(live: Document, contested: Sequence[tuple[Owner, Fields]]) -> Conf
         f"applying to {live.get('kind')} {live['metadata'].get('name')} conflicts: {'; '.join(parts)}",
         hint="leave these fields out, or apply with force to take them over",
     )
-
-
-def _overlaps(owned: Fields, path: Path) -> bool:
-    """Say whether removing `path` would remove something that is owned."""
-    return any(other[: len(path)] == path or path[: len(other)] == other for other in owned)
 
 
 def _is_within(path: Path, fields: Fields) -> bool:
@@ -203,19 +206,17 @@ def _is_same(left: object, right: object) -> bool:
     return left == right and isinstance(left, bool) == isinstance(right, bool)
 
 
-def _without(document: Document, path: Path) -> Document:
-    """Remove a value, and the objects that are empty without it."""
-    if path[0] not in document:
-        return document
+def _without(document: Document, path: Path, kept: Fields, *, above: Path = ()) -> Document:
+    """Remove a value, and the objects that are empty without it and that nobody owns."""
+    step, here = path[0], (*above, path[0])
+    rest = {key: value for key, value in document.items() if key != step}
     if len(path) == 1:
-        return {key: value for key, value in document.items() if key != path[0]}
-    child = document[path[0]]
+        return rest
+    child = document.get(step)
     if not isinstance(child, dict):
         return document
-    shrunk = _without(child, path[1:])
-    if not shrunk and child:
-        return {key: value for key, value in document.items() if key != path[0]}
-    return {**document, path[0]: shrunk}
+    shrunk = _without(child, path[1:], kept, above=here)
+    return rest if not shrunk and child and here not in kept else {**document, step: shrunk}
 
 
 def _load_owners(document: Document) -> list[Owner]:
