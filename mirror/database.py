@@ -47,9 +47,9 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing, durable at the end; `one` and `all` inside it see what it has done so far."""
-        connection = self.connection()
         with self._writing:
             try:
+                connection = self.connection()
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield connection
@@ -58,7 +58,7 @@ class Database:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                     raise
-            except sqlite3.OperationalError as error:
+            except sqlite3.DatabaseError as error:
                 raise self._explain(error) from error
 
     def connection(self) -> sqlite3.Connection:
@@ -76,13 +76,13 @@ class Database:
             self._local.connection = connection
         return connection
 
-    def _explain(self, error: sqlite3.OperationalError) -> MirrorError:
+    def _explain(self, error: sqlite3.DatabaseError) -> MirrorError:
         if error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE):
             return NoSpace(
                 f"the mirror's index {self._path} cannot grow: {error}",
                 hint="delete images that are no longer needed, or give the mirror a larger disk",
             )
-        return MirrorError(f"the mirror's index {self._path} could not be written: {error}")
+        return MirrorError(f"the mirror's index {self._path} cannot be used: {error}")
 
     def _migrate(self, schema: str, version: int) -> None:
         with self.transaction() as connection:

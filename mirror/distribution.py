@@ -1,8 +1,7 @@
 """The OCI distribution API v1.1: which request asks what of the registry, and how the answer is written.
 
-Sync and without HTTP machinery: `begin` maps a `Request` to a `Reply` or to an `Intake` for its body. Errors
-become replies here. Who may do what, and how bytes reach a socket, is not decided here.
-Numbers in comments are of distribution-spec 1.1.
+Sync and without HTTP machinery: `begin` maps a `Request` to a `Reply`, or to a `Receiver` for its body.
+Errors become replies here. Who may do what, and how bytes reach a socket, is not decided here.
 """
 
 import contextlib
@@ -24,14 +23,14 @@ from mirror.errors import (
 )
 from mirror.oci import OCI_INDEX, parse_digest
 from mirror.problems import render_error, render_problem
-from mirror.pushing import BlobIntake, Discarded, ManifestIntake, created_blob, upload_headers
+from mirror.pushing import BlobReceiver, Discarded, ManifestReceiver, created_blob, upload_headers
 from mirror.ranges import Unsatisfiable, parse_content_range, parse_range
 from mirror.registry import Registry, RepositoryUpload
-from mirror.wire import FileSlice, Headers, Intake, Reply, Request
+from mirror.wire import FileSlice, Headers, Receiver, Reply, Request
 
 MAX_TAGS_AT_ONCE: Final = 50
 
-Outcome = Reply | Intake
+Outcome = Reply | Receiver
 Route = Callable[[Request, str, str], Outcome]  # request, repository, last part of the path
 
 
@@ -131,7 +130,7 @@ class Distribution:
             algorithm = parse_digest(digest).partition(":")[0]
             self._check_length(request)
             upload = self._registry.open_upload(repository, algorithm)
-            return BlobIntake(upload, digest=digest, length=request.length, is_resumable=False)
+            return BlobReceiver(upload, digest=digest, length=request.length, is_resumable=False)
         algorithm = request.parameter("digest-algorithm") or "sha256"
         return Discarded(lambda: self._open_upload(repository, algorithm))
 
@@ -174,7 +173,7 @@ class Distribution:
         except MirrorError:
             resumed.pause()
             raise
-        return BlobIntake(resumed, digest=digest, length=length)
+        return BlobReceiver(resumed, digest=digest, length=length)
 
     def _check_length(self, request: Request) -> None:
         """Refuse what is too large or cannot fit before a byte of it is sent."""
@@ -200,7 +199,7 @@ class Distribution:
             raise RequestInvalid(
                 f"{len(tags)} tags at once are too many", hint=f"push up to {MAX_TAGS_AT_ONCE}"
             )
-        return ManifestIntake(
+        return ManifestReceiver(
             self._registry,
             repository,
             media_type=media_type,

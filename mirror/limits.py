@@ -1,4 +1,4 @@
-"""The bounds of one mirror, in one value; tests lower them."""
+"""The bounds of one mirror in size and in time, one value each; tests lower them."""
 
 from dataclasses import dataclass
 
@@ -20,4 +20,17 @@ class Limits:
     page: int = 10_000
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How many seconds a client may do nothing: between requests, in sending a body, in reading an answer.
+
+    Reading gets the most: a client may unpack a layer to a slow card before it reads on.
+    """
+
+    between_requests: float = 75.0
+    in_body: float = 60.0
+    in_reading: float = 300.0
+
+
 DEFAULT_LIMITS = Limits()
+DEFAULT_PATIENCE = Patience()

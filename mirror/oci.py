@@ -47,6 +47,7 @@ _HEX = re.compile(r"[0-9a-f]+")
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::[0-9]{1,5})?")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
 
 
@@ -173,6 +174,8 @@ def parse_reference(text: str) -> Reference:
     first, slash, remainder = name.partition("/")
     has_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
     registry, path = (first, remainder) if has_host else ("", name)
+    if has_host and not _HOST.fullmatch(registry):
+        raise NameInvalid(f"{registry[:80]!r} is not a registry's host:port")
     repository, _, tag = path.partition(":")
     check_repository(repository)
     if tag or path.endswith(":"):

@@ -1,4 +1,4 @@
-"""Where the bodies of pushes go: the intakes of blobs and of manifests."""
+"""Where the bodies of pushes go: the receivers of blobs and of manifests."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,7 @@ from mirror.registry import Registry, RepositoryUpload
 from mirror.wire import Headers, Reply
 
 
-class BlobIntake:
+class BlobReceiver:
     """A body that is appended to an upload.
 
     With a digest the upload is committed at the end, else it stays open. `is_resumable` says whether what
@@ -49,7 +49,7 @@ class BlobIntake:
             self._upload.abort()
 
 
-class ManifestIntake:
+class ManifestReceiver:
     """A body that is kept in memory, up to the limit, and stored as a manifest at the end."""
 
     def __init__(

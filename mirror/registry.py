@@ -26,6 +26,7 @@ from mirror.errors import (
     TooLarge,
 )
 from mirror.index import Index, ManifestRecord, StoredManifest
+from mirror.intake import Intake, sweep_intakes
 from mirror.limits import DEFAULT_LIMITS, Limits
 from mirror.oci import (
     Descriptor,
@@ -99,7 +100,7 @@ class Registry:
     def sweep(self) -> int:
         """End stale uploads and remove what dead writers left; how many were removed."""
         now = time.time()
-        return self._uploads.sweep(now) + self._blobs.sweep(now)
+        return self._uploads.sweep(now) + self._blobs.sweep(now) + sweep_intakes(self._blobs.staging, now=now)
 
     # blobs
 
@@ -136,6 +137,10 @@ class Registry:
         was_copied = self._blobs.copy_in(source, known, on_copied=progress)
         self._index.link_blob(repository, known)
         return was_copied
+
+    def open_intake(self) -> Intake:
+        """Take many blobs in together; link them to repositories once they are published."""
+        return Intake(self._blobs, self.limits)
 
     def delete_blob(self, repository: str, digest: str) -> None:
         """Take the blob out of a repository; the file stays for others, and until garbage is collected."""

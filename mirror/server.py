@@ -1,7 +1,7 @@
 """The HTTP edge: aiohttp, on whatever loop runs it. Bytes, limits and time-outs; no rules of registries.
 
 Pulls of manifests are answered on the loop, everything that may wait for the disk in threads. Blobs leave by
-`mirror.sending`; bodies of pushes go to their intake in batches, one being stored while the next arrives.
+`mirror.sending`; bodies of pushes go to their receiver in batches, one being stored while the next arrives.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, TypeVar
 from urllib.parse import unquote
 
@@ -22,18 +23,17 @@ from multidict import CIMultiDict
 
 from mirror.distribution import Distribution
 from mirror.errors import MirrorError, RequestInvalid
+from mirror.limits import DEFAULT_PATIENCE, Patience
 from mirror.problems import render_error, render_problem
 from mirror.registry import Registry
 from mirror.sending import Sender
-from mirror.wire import FileSlice, Intake, Reply, Request
+from mirror.wire import FileSlice, Receiver, Reply, Request
 
 log = logging.getLogger(__name__)
 log_http = logging.getLogger("mirror.http")
 
 BATCH_BYTES: Final = 1024 * 1024
 MAX_HEADER_LINE: Final = 16 * 1024
-IDLE_SECONDS: Final = 75.0
-STALL_SECONDS: Final = 300.0  # a client may unpack a layer to a slow card before it reads on
 LINGERING_SECONDS: Final = 2.0
 SERVER_NAME: Final = "skerry-mirror"
 WORK_THREADS: Final = 16
@@ -46,15 +46,12 @@ T = TypeVar("T")
 class Server:
     """One listener over one registry."""
 
-    def __init__(
-        self, registry: Registry, *, stall_seconds: float = STALL_SECONDS, idle_seconds: float = IDLE_SECONDS
-    ) -> None:
+    def __init__(self, registry: Registry, *, patience: Patience = DEFAULT_PATIENCE) -> None:
         self._registry = registry
         self._distribution = Distribution(registry)
-        self._stall_seconds = stall_seconds
-        self._idle_seconds = idle_seconds
+        self._patience = patience
         self._work = ThreadPoolExecutor(max_workers=WORK_THREADS, thread_name_prefix="mirror-work")
-        self._sender = Sender(threads=SEND_THREADS, stall_seconds=stall_seconds)
+        self._sender = Sender(threads=SEND_THREADS, stall_seconds=patience.in_reading)
         self._connections: web.Server | None = None
         self._listener: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -67,13 +64,13 @@ class Server:
             access_log=None,
             logger=log_http,
             auto_decompress=False,
-            keepalive_timeout=self._idle_seconds,
+            keepalive_timeout=self._patience.between_requests,
             max_line_size=MAX_HEADER_LINE,
             max_field_size=MAX_HEADER_LINE,
             read_bufsize=BATCH_BYTES,
             lingering_time=LINGERING_SECONDS,
         )
-        sock = _listening_socket(host, port, stall_seconds=self._stall_seconds)
+        sock = _listening_socket(host, port, stall_seconds=self._patience.in_reading)
         self._listener = await loop.create_server(self._connections, sock=sock, ssl=tls, backlog=1024)
         self._sweeper = asyncio.create_task(self._sweep_now_and_then())
         bound = sock.getsockname()
@@ -90,6 +87,11 @@ class Server:
             await self._connections.shutdown(grace_seconds)
         self._work.shutdown()
         self._sender.close()
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections.connections) if self._connections is not None else 0
 
     async def _answer(self, http: BaseRequest) -> web.StreamResponse:
         """One request; the broad handler keeps a fault in it from the connection's other requests."""
@@ -125,27 +127,27 @@ class Server:
         if http.method in ("GET", "HEAD") and ("/manifests/" in path or "/blobs/" in path):
             outcome = self._distribution.begin(request)
         else:
-            outcome = await self._in_thread(lambda: self._distribution.begin(request))
+            outcome = await self._in_thread(partial(self._distribution.begin, request))
         return outcome if isinstance(outcome, Reply) else await self._take_in(http, outcome)
 
-    async def _take_in(self, http: BaseRequest, intake: Intake) -> Reply:
+    async def _take_in(self, http: BaseRequest, receiver: Receiver) -> Reply:
         if http.headers.get("Expect", "").lower() == "100-continue" and http.transport is not None:
             http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
-            await self._pour(http, intake)
-            return await self._in_thread(intake.finish)
+            await self._pour(http, receiver)
+            return await self._in_thread(receiver.finish)
         except BaseException:
-            await self._in_thread(intake.break_off)
+            await self._in_thread(receiver.break_off)
             raise
 
-    async def _pour(self, http: BaseRequest, intake: Intake) -> None:
+    async def _pour(self, http: BaseRequest, receiver: Receiver) -> None:
         """Store a batch while the next one arrives; never more than two are in memory."""
         storing: asyncio.Future[None] | None = None
         try:
             while batch := await self._read_batch(http):
                 if storing is not None:
                     await storing
-                storing = self._in_thread(lambda batch=batch: intake.write(batch))  # type: ignore[misc]
+                storing = self._in_thread(partial(receiver.write, batch))
         finally:
             if storing is not None:
                 await asyncio.wait([storing])
@@ -155,7 +157,7 @@ class Server:
     async def _read_batch(self, http: BaseRequest) -> bytes:
         chunks: list[bytes] = []
         count = 0
-        async with asyncio.timeout(self._stall_seconds):
+        async with asyncio.timeout(self._patience.in_body):
             try:
                 while count < BATCH_BYTES and (chunk := await http.content.readany()):
                     chunks.append(chunk)

@@ -61,7 +61,14 @@ class StagedFile:
 
     @classmethod
     def reopen(
-        cls, path: Path, *, algorithm: str, known: Hashed | None, writers: Executor, floor: int
+        cls,
+        path: Path,
+        *,
+        algorithm: str,
+        known: Hashed | None,
+        writers: Executor,
+        floor: int,
+        patience_seconds: float = LOCK_PATIENCE_SECONDS,
     ) -> Self:
         """Go on with a file that another request, or another process before a restart, has begun.
 
@@ -72,7 +79,7 @@ class StagedFile:
         except FileNotFoundError as error:
             raise UploadUnknown(f"upload {path.stem} is finished, cancelled or expired") from error
         try:
-            _lock(fd, path.stem)
+            _lock(fd, path.stem, patience_seconds=patience_seconds)
             size = os.fstat(fd).st_size
             if known is None or known.offset != size or known.state.name != algorithm:
                 known = Hashed(size, _hash_file(fd, algorithm))
@@ -194,8 +201,8 @@ def sync_directory(directory: Path) -> None:
         os.close(fd)
 
 
-def _lock(fd: int, name: str) -> None:
-    deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+def _lock(fd: int, name: str, *, patience_seconds: float) -> None:
+    deadline = time.monotonic() + patience_seconds
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
 """What passes between the distribution API and whatever speaks HTTP for it.
 
 A front end makes a `Request`, gives it to `Distribution.begin`, and gets either a `Reply` to send or an
-`Intake` to pour the request's body into. No sockets, no event loop, no HTTP library.
+`Receiver` to pour the request's body into. No sockets, no event loop, no HTTP library.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,7 +64,7 @@ class Reply:
     body: bytes | FileSlice = b""
 
 
-class Intake(Protocol):
+class Receiver(Protocol):
     """Where a request's body goes. `write` and `finish` block and raise MirrorError; call one at a time."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None: ...
