@@ -22,6 +22,7 @@ from textual.widgets import DataTable
 from tests.simulators.appliance import SimulatedAppliance
 from tests.tui.factories import make_host, make_transaction
 from tui.console import Console
+from tui.serial import SerialDriver
 
 FLEET = 10_000
 UPDATES = 20
@@ -63,8 +64,14 @@ def make_fleet(count: int) -> SimulatedAppliance:
 
 
 def make_console(appliance: SimulatedAppliance, *, basic: bool = False) -> Console:
+    driver = SerialDriver if basic else None
     return Console(
-        appliance, server="unix:/run/skerry.sock", clock=lambda: NOW, basic=basic, paint_seconds=0.01
+        appliance,
+        server="unix:/run/skerry.sock",
+        clock=lambda: NOW,
+        basic=basic,
+        paint_seconds=0.01,
+        driver=driver,
     )
 
 

@@ -28,8 +28,16 @@ def run(
     terminal = prepare(os.environ, basic=basic)
 
     from tui.console import Console
+    from tui.serial import SerialDriver
 
-    console = Console(client, server=client.server, clock=_now, basic=terminal.basic, operator=_operator())
+    console = Console(
+        client,
+        server=client.server,
+        operator=_operator(),
+        clock=_now,
+        basic=terminal.basic,
+        driver=SerialDriver if terminal.basic else None,
+    )
     console.run(mouse=False)
 
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 
 from appliance.api.contract import HostView
 from tui.desk import Desk
@@ -23,6 +24,7 @@ from tui.screens.hosts import HostsScreen
 from tui.screens.inbox import InboxScreen
 from tui.screens.log import LogScreen
 from tui.screens.rollouts import RolloutsScreen
+from tui.serial import SerialDriver
 from tui.session import Appliance, Backoff, Command, Session
 from tui.states import HOST
 
@@ -54,8 +56,9 @@ class Console(App[None], inherit_bindings=False):
         basic: bool = False,
         paint_seconds: float | None = None,
         backoff: Backoff | None = None,
+        driver: type[Driver] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(driver_class=driver)
         self.theme = "ansi-dark"
         self._paint_seconds = paint_seconds or (BASIC_PAINT_SECONDS if basic else PAINT_SECONDS)
         self.paint_is_due = False
@@ -115,8 +118,19 @@ class Console(App[None], inherit_bindings=False):
     # --- keys
 
     async def action_go(self, place: str) -> None:
+        """The digit of the page in front paints it anew, for when something else wrote on the line."""
         if self.current_mode != place:
             await self.switch_mode(place)
+        else:
+            self.redraw()
+
+    def redraw(self) -> None:
+        if isinstance(self._driver, SerialDriver):
+            self._driver.shown.forget()
+        self.screen.refresh()
+
+    def on_resize(self) -> None:
+        self.redraw()
 
     def action_actions(self) -> None:
         if isinstance(self.screen, Frame):
@@ -160,4 +174,5 @@ class Console(App[None], inherit_bindings=False):
             before = self.desk.known.hosts.get(key_of(change.item))
             if before is not None and before.phase != change.item.phase:
                 words = f"{HOST[before.phase].word} -> {HOST[change.item.phase].word}"
-                self.desk.write("event", f"{change.item.name}: {words}  {change.item.reason}")
+                reason = f": {change.item.reason}" if change.item.reason else ""
+                self.desk.write("event", f"{change.item.name}: {words}{reason}")

@@ -143,7 +143,7 @@ async def test_the_log_tells_of_hosts_that_change_their_state() -> None:
 
         appliance.put_host(make_host("host-1", "Rolled back", reason="check failed"))
 
-        await until_shown(pilot, "host-1: ready -> rolled back  check failed")
+        await until_shown(pilot, "host-1: ready -> rolled back: check failed")
 
 
 async def test_basic_mode_sends_ascii_only() -> None:

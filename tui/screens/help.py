@@ -7,7 +7,7 @@ from tui.states import HOST, ROLLOUT_HOST
 from tui.widgets.lines import EMPTY, Line, Paper, Span, line
 
 _KEYS = (
-    ("1 2 3 4 5", "hosts, inbox, rollouts, bundles and operations, log"),
+    ("1 2 3 4 5", "hosts, inbox, rollouts, bundles and operations, log; again: redraw"),
     ("arrows, Enter", "move, open; PgUp PgDn Home End move further"),
     ("Esc or 0", "back: out of a question, a filter, a page"),
     ("6", "what can be done here, as a numbered list"),

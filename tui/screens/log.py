@@ -5,7 +5,7 @@ from textual.app import ComposeResult
 from tui.desk import EntryKind, LogEntry
 from tui.screens.frame import Frame
 from tui.states import Tone
-from tui.widgets.lines import Line, Paper, Span, line
+from tui.widgets.lines import Line, Paper, wrap
 
 _MARKS: dict[EntryKind, tuple[str, Tone]] = {
     "command": ("$", "strong"),
@@ -21,9 +21,10 @@ class LogScreen(Frame):
 
     def paint_body(self) -> None:
         paper = self.query_one(Paper)
-        paper.show([_render(entry) for entry in self.desk.log], follow=True)
+        width = self.app.size.width
+        paper.show([each for entry in self.desk.log for each in _render(entry, width)], follow=True)
 
 
-def _render(entry: LogEntry) -> Line:
+def _render(entry: LogEntry, width: int) -> list[Line]:
     mark, tone = _MARKS[entry.kind]
-    return line(Span(f" {entry.at:%H:%M:%S} ", "dim"), Span(f"{mark} {entry.text}", tone))
+    return wrap(entry.text, width - 1, tone=tone, first=f" {entry.at:%H:%M:%S} {mark} ", indent=" " * 12)

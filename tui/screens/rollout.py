@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 
 from appliance.resources.rollout import ROLLOUT as ROLLOUT_KIND
 from appliance.resources.rollout import Rollout, RolloutHost
-from appliance.rollout import FAILED_PHASES, render_pause, render_resume
+from appliance.rollout import FAILED_PHASES, is_finished, render_pause, render_resume
 from tui import twins
 from tui.desk import Desk
 from tui.estimate import render_remaining
@@ -90,13 +90,11 @@ class RolloutScreen(Frame):
 
 def rollout_actions(frame: Frame, rollout: Rollout) -> Sequence[Action]:
     """Pause while it moves, resume while it stands; nothing for one that is finished."""
-    match rollout.status.phase:
-        case "Pending" | "Progressing":
-            return (Action("p", "pause", lambda: frame.desk.act(pause_of(rollout))),)
-        case "Paused":
-            return (Action("r", "resume", lambda: ask_resume(frame, rollout)),)
-        case "Completed" | "Failed":
-            return ()
+    if is_finished(rollout.status.phase):
+        return ()
+    if rollout.status.phase == "Paused" or rollout.spec.paused:
+        return (Action("r", "resume", lambda: ask_resume(frame, rollout)),)
+    return (Action("p", "pause", lambda: frame.desk.act(pause_of(rollout))),)
 
 
 def ask_resume(frame: Frame, rollout: Rollout) -> None:

@@ -73,6 +73,15 @@ async def test_a_finished_rollout_offers_neither() -> None:
         assert "nothing to do here" in screen_text(pilot)
 
 
+async def test_what_a_person_paused_before_it_moved_can_be_resumed() -> None:
+    rollout = make_rollout(phase="Pending")
+    rollout["spec"]["paused"] = True
+    async with running(make_appliance(rollout)) as pilot:
+        await press(pilot, "3", "p")
+
+        assert "r resume" in screen_text(pilot)
+
+
 async def test_enter_on_a_host_opens_it() -> None:
     async with running(make_appliance(make_rollout())) as pilot:
         await press(pilot, "3", "enter", "enter")
