@@ -52,13 +52,12 @@ class SoftwareTpm:
         endorsement_key: EndorsementPrivateKey,
         *,
         certificate: bytes = b"",
-        attestation_seed: bytes = b"",
+        attestation: "SoftwareAttestation | None" = None,
     ) -> None:
-        """`certificate` is PEM; `attestation_seed` makes the attestation key repeatable, for tests."""
+        """`certificate` is PEM; `attestation` takes the place of one made when needed."""
         self._endorsement_key = endorsement_key
         self._certificate = certificate
-        self._attestation_seed = attestation_seed
-        self._attestation: SoftwareAttestation | None = None
+        self._attestation = attestation
 
     @classmethod
     def from_seed(cls, seed: int) -> "SoftwareTpm":
@@ -77,11 +76,7 @@ class SoftwareTpm:
 
     def _attest(self) -> "SoftwareAttestation":
         if self._attestation is None:
-            key = (
-                derive_rsa_key(self._attestation_seed)
-                if self._attestation_seed
-                else rsa.generate_private_key(public_exponent=65537, key_size=2048)
-            )
+            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
             self._attestation = attest_key(key)
         return self._attestation
 

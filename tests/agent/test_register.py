@@ -41,14 +41,15 @@ from agent.register import (
 )
 from agent.registration_state import RegistrationState, load_state, write_state
 from agent.tpm.primes import derive_rsa_key
-from agent.tpm.software import SoftwareTpm
+from agent.tpm.software import SoftwareTpm, attest_key
 from appliance.hosts.handshake import Policy, Registrant
 from tests.agent.machines import make_machine
 from tests.simulators.appliance_end import ApplianceEnd
 
 CONFIG = Config(elemental=Elemental(install=Install(device="/dev/sda")), cloud_config={"a": 1})
 FACTS = Facts(smbios={"System Information": {"UUID": "u"}}, system_data={"Runtime": {"Hostname": "vm"}})
-TPM = SoftwareTpm(derive_rsa_key(b"endorsement"), attestation_seed=b"attestation")
+ATTESTATION = attest_key(derive_rsa_key(b"attestation"))
+TPM = SoftwareTpm(derive_rsa_key(b"endorsement"), attestation=ATTESTATION)
 IDENTITY = TpmIdentity(TPM)
 MAC = PlainIdentity("02:fc:00:00:00:01", "mac")
 
@@ -142,7 +143,7 @@ class TestConversation:
             def activate(self, challenge: Challenge) -> bytes:
                 return bytes(32)
 
-        impostor = TpmIdentity(Impostor(derive_rsa_key(b"endorsement"), attestation_seed=b"attestation"))
+        impostor = TpmIdentity(Impostor(derive_rsa_key(b"endorsement"), attestation=ATTESTATION))
         end = appliance(impostor)
 
         with pytest.raises(Denied, match="answer to the challenge is wrong"):
@@ -150,7 +151,7 @@ class TestConversation:
         assert end.registrants == []
 
     def test_a_challenge_for_another_tpm_is_not_answered(self) -> None:
-        other = SoftwareTpm(derive_rsa_key(b"other"), attestation_seed=b"attestation")
+        other = SoftwareTpm(derive_rsa_key(b"other"), attestation=ATTESTATION)
 
         with pytest.raises(Denied, match="another TPM"):
             talk(appliance(), TpmIdentity(other))

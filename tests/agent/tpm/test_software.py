@@ -11,9 +11,10 @@ from agent.errors import StateInvalid
 from agent.protocol.credential import make_credential
 from agent.protocol.endorsement import hash_endorsement_key, parse_endorsement
 from agent.protocol.errors import CredentialRejected
-from agent.protocol.structures import compute_name
+from agent.protocol.token import TpmToken
 from agent.tpm.base import Tpm
-from agent.tpm.software import SoftwareTpm, load_or_create
+from agent.tpm.primes import derive_rsa_key
+from agent.tpm.software import SoftwareTpm, attest_key, load_or_create
 from appliance.attestation.verifier import Trusted, verify
 
 
@@ -51,20 +52,11 @@ def test_closing_gives_the_attestation_key_up() -> None:
         tpm.activate(challenge)
 
 
-def test_an_attestation_seed_repeats_the_attestation_key() -> None:
-    key = ec.derive_private_key(7, ec.SECP256R1())
-    names = {
-        compute_name(SoftwareTpm(key, attestation_seed=seed).attest().attestation_key.public)
-        for seed in (b"a", b"a", b"b")
-    }
-
-    assert len(names) == 2
-
-
 def test_a_certificate_takes_the_place_of_the_public_key() -> None:
-    tpm = SoftwareTpm(ec.derive_private_key(7, ec.SECP256R1()), certificate=b"PEM", attestation_seed=b"a")
+    attestation = attest_key(derive_rsa_key(b"attestation"))
+    tpm = SoftwareTpm(ec.derive_private_key(7, ec.SECP256R1()), certificate=b"PEM", attestation=attestation)
 
-    assert tpm.attest().endorsement == b"PEM"
+    assert tpm.attest() == TpmToken(b"PEM", attestation.key)
 
 
 def test_an_identity_of_its_own_is_made_once_and_kept_private(tmp_path: Path) -> None:

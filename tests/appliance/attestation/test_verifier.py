@@ -80,7 +80,7 @@ def test_the_real_clients_token_is_trusted() -> None:
 
 
 def test_a_software_tpm_is_trusted() -> None:
-    verdict = verify(SoftwareTpm(KEY, attestation_seed=b"x").attest())
+    verdict = verify(SoftwareTpm(OTHER_KEY, attestation=attest_key(KEY)).attest())
 
     assert isinstance(verdict, Trusted)
 

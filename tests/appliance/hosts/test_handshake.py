@@ -21,7 +21,7 @@ from agent.protocol.messages import (
 )
 from agent.protocol.token import PlainToken, render_authorization
 from agent.tpm.primes import derive_rsa_key
-from agent.tpm.software import SoftwareTpm
+from agent.tpm.software import SoftwareTpm, attest_key
 from appliance.hosts.handshake import (
     Admit,
     Admitted,
@@ -45,6 +45,7 @@ from appliance.hosts.handshake import (
 from tests.agent.protocol import vectors
 
 RSA_KEY = derive_rsa_key(b"endorsement")
+ATTESTATION = attest_key(derive_rsa_key(b"attestation"))
 READY = Send(b"\x01")
 VERSION_12 = b"\x05\x0c"
 SECRET = bytes(range(32))
@@ -52,7 +53,7 @@ SECRET = bytes(range(32))
 
 @cache
 def tpm() -> SoftwareTpm:
-    return SoftwareTpm(RSA_KEY, attestation_seed=b"attestation")
+    return SoftwareTpm(RSA_KEY, attestation=ATTESTATION)
 
 
 @cache
@@ -172,7 +173,7 @@ class TestOpening:
 
     def test_an_endorsement_key_too_large_to_challenge_is_refused(self) -> None:
         key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
-        large = SoftwareTpm(key, attestation_seed=b"attestation")
+        large = SoftwareTpm(key, attestation=ATTESTATION)
 
         (command,) = Handshake(Policy()).receive(Opened(render_authorization(large.attest())), now=0.0)
 
@@ -212,7 +213,7 @@ class TestChallenge:
 
     @pytest.mark.parametrize("key", [ec.SECP256R1(), ec.SECP384R1()], ids=["P-256", "P-384"])
     def test_a_tpm_with_an_elliptic_curve_key_proves_itself(self, key: ec.EllipticCurve) -> None:
-        curve_tpm = SoftwareTpm(ec.generate_private_key(key), attestation_seed=b"attestation")
+        curve_tpm = SoftwareTpm(ec.generate_private_key(key), attestation=ATTESTATION)
         handshake = Handshake(Policy())
         _, sent = handshake.receive(Opened(render_authorization(curve_tpm.attest())), now=0.0)
         assert isinstance(sent, Send)
