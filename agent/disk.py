@@ -128,6 +128,9 @@ class PartitionDisk:
             ["sfdisk", "--wipe", "always", "--wipe-partitions", "always", node],
             text=render_sfdisk_script(partitions),
         )
+        if not Path(partition_node(node, len(partitions))).exists():
+            # A kernel built without GPT takes its partitions from partx; others are told nothing new.
+            self._host.require(["partx", "--update", node])
         for partition in partitions:
             self._wait_for(partition_node(node, partition.number))
             self._host.require(_mkfs_command(partition, partition_node(node, partition.number)))

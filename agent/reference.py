@@ -37,14 +37,14 @@ def parse_reference(text: str) -> ImageReference:
     """Raises ImageInvalid. A registry address is required: a host never guesses one."""
     bare = next((text[len(scheme) :] for scheme in _SCHEMES if text.startswith(scheme)), text)
     address, _, rest = bare.partition("/")
-    name, _, digest = rest.partition("@")
-    repository, _, tag = name.partition(":")
+    name, at, digest = rest.partition("@")
+    repository, colon, tag = name.partition(":")
     if len(text) > MAX_REFERENCE or not _ADDRESS.fullmatch(address) or not _REPOSITORY.fullmatch(repository):
         raise ImageInvalid(
             f"{text[:200]!r} is not an image reference", hint="write HOST:PORT/repository@sha256:…"
         )
-    if digest and not DIGEST.fullmatch(digest):
+    if at and not DIGEST.fullmatch(digest):
         raise ImageInvalid(f"{text[:200]!r} does not end in a sha256 digest")
-    if tag and not _TAG.fullmatch(tag):
+    if colon and not _TAG.fullmatch(tag):
         raise ImageInvalid(f"{text[:200]!r} has a malformed tag")
     return ImageReference(address, repository, tag if tag or digest else "latest", digest)
