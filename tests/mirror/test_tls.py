@@ -1,0 +1,91 @@
+"""The same API inside TLS: whole blobs, parts of them, clients that leave, clients that speak plain HTTP."""
+
+import http.client
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mirror.oci import digest_of
+from tests.mirror.certificates import Certificate, make_certificate
+from tests.mirror.running import RunningMirror
+from tests.mirror.serving import ServingMirror
+
+BIG = os.urandom(5 * 1024 * 1024 + 17)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Certificate:
+    return make_certificate(tmp_path / "pki")
+
+
+@pytest.fixture
+def tls_mirror(tmp_path: Path, certificate: Certificate) -> Iterator[RunningMirror]:
+    with RunningMirror(tmp_path / "root", tls=certificate.context) as running:
+        yield running
+
+
+def connect(address: str, certificate: Certificate) -> http.client.HTTPSConnection:
+    context = ssl.create_default_context(cafile=certificate.certificate)
+    return http.client.HTTPSConnection(address, context=context, timeout=30)
+
+
+def test_a_blob_goes_in_and_comes_back(tls_mirror: RunningMirror, certificate: Certificate) -> None:
+    connection = connect(tls_mirror.address, certificate)
+    connection.request("POST", f"/v2/a/blobs/uploads/?digest={digest_of(BIG)}", BIG)
+    response = connection.getresponse()
+    location = response.headers["Location"]
+    assert (response.status, response.read()) == (201, b"")
+
+    for part, wanted in (({}, BIG), ({"Range": "bytes=1000000-"}, BIG[1_000_000:])):
+        connection.request("GET", location, headers=part)
+        assert connection.getresponse().read() == wanted
+    connection.close()
+
+
+def test_a_client_that_leaves_disturbs_nobody(tls_mirror: RunningMirror, certificate: Certificate) -> None:
+    upload = tls_mirror.registry.open_upload("a")
+    upload.write(BIG)
+    digest = upload.commit(digest_of(BIG))
+    for _ in range(3):
+        connection = connect(tls_mirror.address, certificate)
+        connection.request("GET", f"/v2/a/blobs/{digest}")
+        connection.sock.recv(100)
+        connection.sock.close()
+
+    connection = connect(tls_mirror.address, certificate)
+    connection.request("GET", f"/v2/a/blobs/{digest}")
+    assert connection.getresponse().read() == BIG
+    connection.close()
+
+
+def test_plain_http_on_the_tls_port_is_refused_quietly(
+    tls_mirror: RunningMirror, certificate: Certificate, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_connection(("127.0.0.1", tls_mirror.port), timeout=10) as sock:
+        sock.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        try:
+            received = sock.recv(1000)
+        except ConnectionResetError:
+            received = b""
+
+    assert not received.startswith(b"HTTP/1.1 200")
+    assert [record.levelname for record in caplog.records if record.levelno >= 40] == []
+    connection = connect(tls_mirror.address, certificate)
+    connection.request("GET", "/v2/")
+    assert connection.getresponse().read() == b"{}"
+    connection.close()
+
+
+def test_the_program_serves_tls(tmp_path: Path, certificate: Certificate) -> None:
+    options = ("--tls-cert", str(certificate.certificate), "--tls-key", str(certificate.key))
+    with ServingMirror(tmp_path / "root", *options) as mirror:
+        connection = connect(mirror.address, certificate)
+        connection.request("GET", "/v2/")
+        assert connection.getresponse().read() == b"{}"
+        connection.close()
+
+        assert mirror.stop() == (0, "")
