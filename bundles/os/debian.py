@@ -145,6 +145,13 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skerry" / "os"
 
 
+def check_builder(*, user: int, program: str | None) -> None:
+    if user != 0:
+        raise RecipeFailed("an OS image can only be built by root", hint="run the same command with sudo")
+    if program is None:
+        raise RecipeFailed("mmdebstrap is not installed", hint="apt-get install mmdebstrap")
+
+
 def mmdebstrap_command(recipe: RootRecipe) -> list[str]:
     """The command that writes the root filesystem as a tar to standard output."""
     hooks = [f"--essential-hook={line}" for line in recipe.before]
@@ -168,6 +175,7 @@ def _release(name: str, version: str, extra: Sequence[Entry]) -> list[Entry]:
         )
     )
     ours = [
+        directory("dev"),
         directory("oem"),
         file("etc/os-release", release),
         file("usr/lib/os-release", release),
@@ -178,10 +186,7 @@ def _release(name: str, version: str, extra: Sequence[Entry]) -> list[Entry]:
 
 
 def _build_into(cached: Path, recipe: RootRecipe, *, progress: Progress) -> None:
-    if os.geteuid() != 0:
-        raise RecipeFailed("an OS image can only be built by root", hint="run the same command with sudo")
-    if shutil.which("mmdebstrap") is None:
-        raise RecipeFailed("mmdebstrap is not installed", hint="apt-get install mmdebstrap")
+    check_builder(user=os.geteuid(), program=shutil.which("mmdebstrap"))
     cached.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cached.parent, prefix=f".{cached.name}-") as folder:
         work = Path(folder)
@@ -223,6 +228,6 @@ def _run_mmdebstrap(recipe: RootRecipe, work: Path, *, progress: Progress) -> It
     if running.returncode != 0 or not done:
         last = log.read_text(errors="replace").splitlines()[-ERROR_LINES:]
         raise RecipeFailed(
-            f"mmdebstrap could not build {recipe.suite}: {' | '.join(last)}",
+            f"mmdebstrap could not build {recipe.suite} {recipe.mirror}: {' | '.join(last)}",
             hint="the Debian archive must be reachable while an OS image is built",
         )
