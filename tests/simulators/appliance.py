@@ -38,6 +38,7 @@ class SimulatedAppliance:
         self.deciders: list[str] = []
         self.loaded: list[BundleView] = []
         self.refusal: ApplianceError | None = None
+        self.is_slow = False  # decided machines stay in the inbox for now
         self.site = site
         self.url = url
         self._shelves: dict[str, dict[str, dict[str, Any]]] = {
@@ -148,7 +149,7 @@ class SimulatedAppliance:
         self.deciders.append(by)
         self._act(verb, name, namespace)
         key = f"{namespace}/{name}"
-        if key in self._shelves[INBOX]:
+        if key in self._shelves[INBOX] and not self.is_slow:
             self.remove(INBOX, key)
         decided = "approved" if verb == "approve" else "rejected"
         host = self._shelves[HOSTS].get(key, {"name": name, "namespace": namespace})

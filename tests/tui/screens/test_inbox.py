@@ -32,6 +32,16 @@ async def test_a_approves_once_and_shows_the_twin() -> None:
     assert appliance.deciders == ["night@plant"]
 
 
+async def test_a_held_key_approves_once_while_the_appliance_is_slow() -> None:
+    appliance = make_inbox("host-9")
+    appliance.is_slow = True
+    async with running(appliance) as pilot:
+        await press(pilot, "2", "a", "a", "a")
+
+        await until_shown(pilot, "[done]")
+    assert appliance.calls == [("approve", "host-9", "fleet-default")]
+
+
 async def test_a_second_press_never_falls_on_the_neighbour() -> None:
     appliance = make_inbox("host-7", "host-8", "host-9")
     async with running(appliance) as pilot:
