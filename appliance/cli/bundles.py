@@ -7,7 +7,7 @@ import typer
 
 from appliance.cli import following
 from appliance.cli.exits import CommandFailed
-from appliance.cli.options import DryRun, OutputOption, Server, absolute, connect
+from appliance.cli.options import DryRun, FormatOption, OutputOption, Server, absolute, connect
 from appliance.cli.output import Output, print_data, print_lines, print_table, render_age, talk
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def pack_bundle(
     bundle: Annotated[Path, typer.Option("--output", help="The bundle to make; a new folder.")],
     name: Annotated[str, typer.Option("--name", help="What the bundle is called.")],
     sequence: Annotated[int, typer.Option("--sequence", min=0, help="Grows with every edition.")] = 0,
-    output: OutputOption = Output.TABLE,
+    output: FormatOption = Output.TABLE,
 ) -> None:
     """Pack OCI image layouts into a signed bundle. LAYOUT#NAME picks one image of several."""
     from bundles.pack import pack

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from appliance.api.contract import HostView, InboxEntry
-from appliance.cli.exits import CommandFailed, Complaint, ExitCode, check_all_done, complain
+from appliance.cli.exits import CommandFailed, check_all_done
 from appliance.cli.options import (
     DryRun,
     Labels,
@@ -29,6 +29,7 @@ from appliance.cli.output import (
     talk,
     write,
 )
+from appliance.cli.several import attempt_each
 
 app = typer.Typer(help="The hosts and their inbox.", no_args_is_help=True)
 
@@ -224,25 +225,16 @@ def _decide(
     dry_run: bool,
     output: Output,
 ) -> None:
-    """Decide on each host by itself; one that is refused does not stop the others."""
-    done: list[HostView] = []
-    failures: list[Complaint] = []
-    for name in names:
-        try:
-            done.append(decide(name))
-        except Exception as error:  # what is no complaint is raised again
-            complaint = complain(error)
-            if complaint is None or complaint.code is ExitCode.UNREACHABLE:
-                raise
-            failures.append(complaint)
-            if len(names) > 1:
-                talk(f"host/{name}: {complaint.message}")
-            continue
+    def act(name: str) -> HostView:
+        view = decide(name)
         if output in (Output.TABLE, Output.WIDE):
             print_lines([f"host/{name} {verb}{' (dry run)' if dry_run else ''}"])
+        return view
+
+    done, refused = attempt_each(names, act, name=lambda name: f"host/{name}")
     if output in (Output.JSON, Output.YAML, Output.NAME) and done:
         print_hosts(done, output, is_list=len(names) > 1)
-    check_all_done(failures, total=len(names), what=f"hosts were not {verb}")
+    check_all_done(refused, total=len(names), what=f"hosts were not {verb}")
 
 
 def _row(view: HostView, *, is_wide: bool) -> list[str]:

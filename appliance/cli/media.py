@@ -9,7 +9,16 @@ from appliance.api.contract import DeviceView
 from appliance.cli import following
 from appliance.cli.bundles import Wait, waits
 from appliance.cli.exits import CommandFailed
-from appliance.cli.options import DryRun, Namespace, OutputOption, Server, absolute, choose_namespace, connect
+from appliance.cli.options import (
+    DryRun,
+    FormatOption,
+    Namespace,
+    OutputOption,
+    Server,
+    absolute,
+    choose_namespace,
+    connect,
+)
 from appliance.cli.output import Output, print_data, print_lines, print_table, talk
 
 app = typer.Typer(help="Installer media: build, burn, and which sticks are safe.", no_args_is_help=True)
@@ -31,7 +40,7 @@ def build_iso(
     namespace: Namespace = None,
     wait: Wait = None,
     dry_run: DryRun = False,
-    output: OutputOption = Output.TABLE,
+    output: FormatOption = Output.TABLE,
     server: Server = None,
 ) -> None:
     """Build an installer image that registers with REGISTRATION."""

@@ -22,6 +22,10 @@ Server = Annotated[
 OutputOption = Annotated[
     Output, typer.Option("-o", "--output", help="How to print: table, wide, json, yaml or name.")
 ]
+# Where --output names the file that is made.
+FormatOption = Annotated[
+    Output, typer.Option("-o", "--format", help="How to print: table, wide, json, yaml or name.")
+]
 Namespace = Annotated[
     str | None,
     typer.Option(

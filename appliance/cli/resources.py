@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from appliance.cli.exits import CommandFailed, Complaint, ExitCode, check_all_done, complain
+from appliance.cli.exits import CommandFailed, check_all_done
 from appliance.cli.options import DryRun, Labels, Namespace, OutputOption, Server, choose_namespace, connect
 from appliance.cli.output import (
     Output,
@@ -20,6 +20,7 @@ from appliance.cli.output import (
     talk,
     write,
 )
+from appliance.cli.several import attempt_each
 from appliance.resources.kinds import KINDS, find_kind
 from appliance.resources.meta import Document, Kind
 
@@ -99,30 +100,22 @@ def apply(
     """Create or change what a file says; what it does not mention stays."""
     client = connect(server)
     documents = read_documents(filename)
-    done: list[Document] = []
-    failures: list[Complaint] = []
-    for document in documents:
-        metadata = document.setdefault("metadata", {})
-        try:
-            metadata.setdefault("namespace", choose_namespace(namespace))
-            kind = _known_kind(str(document.get("kind", "")))
-            before = _find(client, kind, document)
-            applied = document if dry_run else client.apply_object(document)
-            done.append(applied)
-            if output in (Output.TABLE, Output.WIDE, Output.NAME):
-                is_same = before is not None and _intent(before) == _intent(applied)
-                verb = "created" if before is None else "unchanged" if is_same else "configured"
-                _say(kind, metadata["name"], verb, output, dry_run=dry_run)
-        except Exception as error:  # each document stands alone; what is no complaint is raised again
-            complaint = complain(error)
-            if complaint is None or complaint.code is ExitCode.UNREACHABLE:
-                raise
-            failures.append(complaint)
-            if len(documents) > 1:
-                talk(f"{document.get('kind')}/{metadata.get('name')}: {complaint.message}")
+
+    def act(document: Document) -> Document:
+        kind = _known_kind(str(document.get("kind", "")))
+        document.setdefault("metadata", {}).setdefault("namespace", choose_namespace(namespace))
+        before = _find(client, kind, document)
+        applied = document if dry_run else client.apply_object(document)
+        if output in (Output.TABLE, Output.WIDE, Output.NAME):
+            is_same = before is not None and _intent(before) == _intent(applied)
+            verb = "created" if before is None else "unchanged" if is_same else "configured"
+            _say(kind, document["metadata"]["name"], verb, output, dry_run=dry_run)
+        return applied
+
+    done, refused = attempt_each(documents, act, name=_name_of)
     if output in (Output.JSON, Output.YAML):
         print_data(done[0] if len(documents) == 1 and done else {"kind": "List", "items": done}, output)
-    check_all_done(failures, total=len(documents), what="documents were not applied")
+    check_all_done(refused, total=len(documents), what="documents were not applied")
 
 
 def delete(
@@ -147,12 +140,13 @@ def delete(
         targets += [(found, name, choose_namespace(namespace)) for name in given]
     if not targets:
         raise CommandFailed("Usage", "Say what to delete: skerry delete KIND NAME, or -f FILE.")
-    for found, name, place in targets:
-        if not dry_run:
-            client.delete_object(found, name, place)
-        else:
-            client.get_object(found, name, place)
-        _say(found, name, "deleted", output, dry_run=dry_run)
+
+    def act(target: tuple[Kind, str, str]) -> None:
+        (client.get_object if dry_run else client.delete_object)(*target)
+        _say(target[0], target[1], "deleted", output, dry_run=dry_run)
+
+    _, refused = attempt_each(targets, act, name=lambda target: f"{target[0].singular}/{target[1]}")
+    check_all_done(refused, total=len(targets), what="resources were not deleted")
 
 
 def split_reference(kind: str, names: list[str]) -> tuple[Kind, list[str]]:
@@ -262,6 +256,10 @@ def _intent(document: Document) -> Document:
     metadata = document.get("metadata", {})
     said = {key: metadata.get(key) or {} for key in ("labels", "annotations")}
     return {**{key: value for key, value in document.items() if key not in ("metadata", "status")}, **said}
+
+
+def _name_of(document: Document) -> str:
+    return f"{document.get('kind')}/{document.get('metadata', {}).get('name')}"
 
 
 def _say(kind: Kind, name: str, verb: str, output: Output, *, dry_run: bool) -> None:

@@ -59,7 +59,7 @@ def wants_plain() -> bool:
 
 def wants_json(arguments: Sequence[str]) -> bool:
     """Whether `-o json` was asked for; looked up by hand, since a usage error leaves nothing parsed."""
-    pairs = list(zip(arguments, [*arguments[1:], ""], strict=True))
+    pairs = zip(arguments, [*arguments, ""][1:], strict=True)
     return any(
         one in ("-ojson", "--output=json") or (one in ("-o", "--output") and two == "json")
         for one, two in pairs
