@@ -1,0 +1,330 @@
+"""The mirror's speed beside Debian's docker-registry under the same load. Prints ratios; asserts nothing.
+
+    python -m benchmarks.blobs [--mib 256] [--rounds 3] [--dir DIR] [--tls]
+
+Limits in the same run: a bare sendfile loop for pulls; sha256 and a durable write of the same bytes for
+pushes. Clients are processes on loopback that share the machine's cores with the server, so the processor
+time that a server takes for a gigabyte is the steadier number. Rounds are interleaved; medians are printed.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import http.client
+import json
+import multiprocessing
+import os
+import shutil
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.pool import Pool
+from pathlib import Path
+
+from benchmarks.blob_clients import Blob, Target, count_answers, pull, push, warm
+from mirror.oci import OCI_MANIFEST
+from tests.mirror.certificates import Certificate, make_certificate
+from tests.mirror.running import image_manifest
+
+MIB = 1024 * 1024
+GB = 1e9
+MANIFEST_SECONDS = 1.0
+REPOSITORY = "bench/images"
+CONFIG = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server under load; its processor time is read from its process."""
+
+    name: str
+    target: Target
+    process: int
+
+
+@dataclass
+class Measured:
+    """Rates in GB or thousands of requests a second, and the server's processor seconds for one of these."""
+
+    unit: str
+    rates: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+
+Results = dict[str, dict[str, Measured]]  # what, then who
+
+
+def main() -> None:
+    options = _parse_arguments()
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory(dir=options.dir, prefix="skerry-bench-") as folder,
+        contextlib.ExitStack() as stack,
+        spawn.Pool(4) as clients,
+    ):
+        work = Path(folder)
+        blob = _make_blob(work / "blob", options.mib, seed="pull")
+        certificate = make_certificate(work / "pki") if options.tls else None
+        peers = [stack.enter_context(_serve_mirror(work, certificate))]
+        if shutil.which("docker-registry"):
+            peers.append(stack.enter_context(_serve_docker_registry(work, certificate)))
+        for peer in peers:
+            _store(peer, blob)
+        if certificate is None:
+            peers.append(stack.enter_context(_serve_by_sendfile(blob)))
+        results: Results = {}
+        for number in range(options.rounds):
+            for peer in peers:
+                _measure_pulls(results, peer, clients, blob)
+                if peer.name != "bare sendfile":
+                    _measure_manifests(results, peer, clients)
+                    _measure_pushes(results, peer, clients, work, mib=options.mib // 2, seed=str(number))
+            _measure_limits(results, blob, work)
+        _print(results, title=f"{options.mib} MiB blob, {'TLS' if options.tls else 'plain HTTP'}")
+        for peer in peers:
+            print(f"{peer.name}: largest resident size {_memory_peak(peer.process) / MIB:.0f} MiB")
+
+
+def _measure_pulls(results: Results, peer: Peer, clients: Pool, blob: Blob) -> None:
+    path = f"/v2/{REPOSITORY}/blobs/{blob.digest}"
+    for count, is_discarding in ((1, False), (4, False), (4, True)):
+        what = f"pull, {count} client{'s' * (count > 1)}{', discarding' * is_discarding}"
+        arguments = [(peer.target, path, blob.size, is_discarding)] * count
+        with _measuring(results, what, peer, count * blob.size / GB, unit="GB"):
+            clients.starmap(pull, arguments, chunksize=1)
+
+
+def _measure_manifests(results: Results, peer: Peer, clients: Pool) -> None:
+    for method in ("GET", "HEAD"):
+        arguments = (peer.target, f"/v2/{REPOSITORY}/manifests/v1", MANIFEST_SECONDS, method)
+        before = _cpu_seconds(peer.process)
+        answered = clients.apply(count_answers, arguments) / 1000
+        measured = results.setdefault(f"manifest {method}", {}).setdefault(peer.name, Measured("k"))
+        measured.rates.append(answered / MANIFEST_SECONDS)
+        measured.cpu.append((_cpu_seconds(peer.process) - before) / answered)
+
+
+def _measure_pushes(results: Results, peer: Peer, clients: Pool, work: Path, *, mib: int, seed: str) -> None:
+    for count in (1, 4):
+        blobs = [
+            _make_blob(work / f"push-{number}", mib // count, seed=f"{peer.name} {seed} {count} {number}")
+            for number in range(count)
+        ]
+        size = sum(blob.size for blob in blobs) / GB
+        with _measuring(results, f"push, {count} client{'s' * (count > 1)}", peer, size, unit="GB"):
+            clients.starmap(push, [(peer.target, REPOSITORY, blob) for blob in blobs], chunksize=1)
+
+
+def _measure_limits(results: Results, blob: Blob, work: Path) -> None:
+    content = blob.path.read_bytes()
+    started = time.perf_counter()
+    hashlib.sha256(content)
+    hashed = time.perf_counter()
+    with (work / "written").open("wb", buffering=0) as file:
+        file.write(content)
+        os.fdatasync(file.fileno())
+    written = time.perf_counter()
+    (work / "written").unlink()
+    for name, seconds in (("sha256 alone", hashed - started), ("durable write alone", written - hashed)):
+        measured = results.setdefault("push, 1 client", {}).setdefault(name, Measured("GB"))
+        measured.rates.append(blob.size / GB / seconds)
+
+
+@contextlib.contextmanager
+def _measuring(results: Results, what: str, peer: Peer, amount: float, *, unit: str) -> Iterator[None]:
+    measured = results.setdefault(what, {}).setdefault(peer.name, Measured(unit))
+    before, started = _cpu_seconds(peer.process), time.perf_counter()
+    yield
+    measured.rates.append(amount / (time.perf_counter() - started))
+    measured.cpu.append((_cpu_seconds(peer.process) - before) / amount)
+
+
+def _print(results: Results, *, title: str) -> None:
+    print(f"{title}; median (best), the server's own processor time, and our rate over the other's")
+    for what, peers in results.items():
+        ours = statistics.median(peers["mirror"].rates)
+        for name, measured in peers.items():
+            median = statistics.median(measured.rates)
+            cpu = f"{statistics.median(measured.cpu):6.3f} CPU s/{measured.unit}" if measured.cpu else ""
+            ratio = f"{ours / median:6.2f}x" if name != "mirror" else ""
+            rate = f"{median:7.2f} ({max(measured.rates):5.2f}) {measured.unit}/s"
+            print(f"{what:28} {name:20} {rate:24} {cpu:19} {ratio}")
+
+
+# servers
+
+
+@contextlib.contextmanager
+def _serve_mirror(work: Path, certificate: Certificate | None) -> Iterator[Peer]:
+    command = [
+        sys.executable,
+        "-m",
+        "mirror",
+        "serve",
+        "--root",
+        str(work / "mirror"),
+        "--listen",
+        "127.0.0.1:0",
+    ]
+    if certificate is not None:
+        command += ["--tls-cert", str(certificate.certificate), "--tls-key", str(certificate.key)]
+    with _running(command, {}) as process:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        yield _peer("mirror", process, int(ready["listen"].rpartition(":")[2]), certificate)
+
+
+@contextlib.contextmanager
+def _serve_docker_registry(work: Path, certificate: Certificate | None) -> Iterator[Peer]:
+    port = _free_port()
+    config = work / "docker-registry.yml"
+    settings: dict[str, object] = {
+        "version": "0.1",
+        "log": {"level": "error", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(work / "docker-registry")}},
+        "http": {"addr": f"127.0.0.1:{port}"},
+    }
+    if certificate is not None:
+        settings["http"] = {
+            "addr": f"127.0.0.1:{port}",
+            "tls": {"certificate": str(certificate.certificate), "key": str(certificate.key)},
+        }
+    config.write_text(json.dumps(settings))  # JSON is YAML
+    with _running(["docker-registry", "serve", str(config)], {"OTEL_TRACES_EXPORTER": "none"}) as process:
+        _wait_for_port(port)
+        yield _peer("docker-registry", process, port, certificate)
+
+
+@contextlib.contextmanager
+def _serve_by_sendfile(blob: Blob) -> Iterator[Peer]:
+    """The limit: no HTTP to speak of, a thread a client, the file straight to the socket."""
+    program = (
+        "import os, socket, sys, threading\n"
+        "listener = socket.create_server(('127.0.0.1', 0))\n"
+        "print(listener.getsockname()[1], flush=True)\n"
+        "def serve(sock, path, size):\n"
+        "    with sock, open(path, 'rb') as file:\n"
+        "        sock.recv(4096)\n"
+        "        sock.sendall(b'HTTP/1.1 200 OK\\r\\n\\r\\n')\n"
+        "        offset = 0\n"
+        "        while offset < size:\n"
+        "            offset += os.sendfile(sock.fileno(), file.fileno(), offset, size - offset)\n"
+        "while True:\n"
+        "    arguments = (listener.accept()[0], sys.argv[1], int(sys.argv[2]))\n"
+        "    threading.Thread(target=serve, args=arguments).start()\n"
+    )
+    with _running([sys.executable, "-c", program, str(blob.path), str(blob.size)], {}) as process:
+        assert process.stdout is not None
+        yield _peer("bare sendfile", process, int(process.stdout.readline()), None)
+
+
+@contextlib.contextmanager
+def _running(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def _peer(name: str, process: subprocess.Popen[str], port: int, certificate: Certificate | None) -> Peer:
+    authority = certificate.certificate if certificate is not None else None
+    return Peer(name, Target("127.0.0.1", port, authority), process.pid)
+
+
+def _store(peer: Peer, blob: Blob) -> None:
+    """Push the blob to be pulled, and a small image under the tag v1."""
+    push(peer.target, REPOSITORY, blob)
+    config = blob.path.with_name("config")
+    config.write_bytes(CONFIG)
+    push(peer.target, REPOSITORY, _describe(config))
+    connection: http.client.HTTPConnection
+    if peer.target.authority is None:
+        connection = http.client.HTTPConnection(peer.target.host, peer.target.port)
+    else:
+        context = ssl.create_default_context(cafile=peer.target.authority)
+        connection = http.client.HTTPSConnection(peer.target.host, peer.target.port, context=context)
+    headers = {"Content-Type": OCI_MANIFEST}
+    connection.request("PUT", f"/v2/{REPOSITORY}/manifests/v1", image_manifest(CONFIG), headers)
+    answer = connection.getresponse()
+    if answer.status != 201:
+        raise RuntimeError(f"{peer.name} answered {answer.status} to a manifest: {answer.read()!r}")
+    connection.close()
+
+
+# what a benchmark needs of the machine
+
+
+def _make_blob(path: Path, mib: int, *, seed: str) -> Blob:
+    """Bytes that are the same nowhere else: noise, with the seed and a number in every mebibyte."""
+    noise = os.urandom(MIB - 64)
+    with path.open("wb") as file:
+        for number in range(mib):
+            file.write(f"{seed} {number}".encode().ljust(64) + noise)
+    warm(path)
+    return _describe(path)
+
+
+def _describe(path: Path) -> Blob:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Blob(path, path.stat().st_size, f"sha256:{digest}")
+
+
+def _cpu_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _memory_peak(process: int) -> int:
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def _wait_for_port(port: int, *, seconds: float = 10.0) -> None:
+    def is_open() -> bool:
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", port)) == 0
+
+    _wait_until(is_open, seconds=seconds)
+
+
+def _wait_until(is_so: Callable[[], bool], *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"a server did not start within {seconds:.0f} s")
+        time.sleep(0.02)
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.blobs", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("--mib", type=int, default=256, help="size of the pulled blob; pushes are half of it")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--dir", type=Path, help="where to work; a folder on a real disk, not a tmpfs")
+    parser.add_argument("--tls", action="store_true", help="measure inside TLS")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
