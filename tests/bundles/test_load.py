@@ -80,10 +80,12 @@ def test_the_mirror_holds_what_the_bundle_held(bundle: Path, registry: Registry)
 def test_loading_twice_changes_nothing(bundle: Path, registry: Registry, tmp_path: Path) -> None:
     load(bundle, trust=TRUST, registry=registry)
     before = picture(tmp_path / "mirror")
+    written = (tmp_path / "mirror/index.db-wal").read_bytes()
 
     again = load(bundle, trust=TRUST, registry=registry)
 
     assert picture(tmp_path / "mirror") == before
+    assert (tmp_path / "mirror/index.db-wal").read_bytes() == written
     assert (again.blobs_written, again.bytes_written, again.blobs_present) == (0, 0, 5)
     assert all(image.was_present for image in again.images)
 
@@ -221,6 +223,19 @@ def test_a_symbolic_link_is_refused(bundle: Path, registry: Registry, untouched:
 
     with pytest.raises(UnsafeEntry):
         load(bundle, trust=TRUST, registry=registry)
+
+
+def test_a_link_that_appears_during_the_load_is_refused(
+    bundle: Path, registry: Registry, untouched: None
+) -> None:
+    def swap(event: ProgressEvent) -> None:
+        for blob in blobs_of(bundle):
+            if not blob.is_symlink() and blob.name not in event.what:
+                blob.rename(bundle.parent / blob.name)
+                blob.symlink_to(bundle.parent / blob.name)
+
+    with pytest.raises(UnsafeEntry):
+        load(bundle, trust=TRUST, registry=registry, progress=swap)
 
 
 def test_a_pipe_is_refused_without_waiting_for_it(bundle: Path, registry: Registry, untouched: None) -> None:
