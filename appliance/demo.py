@@ -24,7 +24,7 @@ from appliance.resources.host_report import HOST_REPORT, HostReport
 from appliance.resources.machine_registration import MACHINE_REGISTRATION, MachineRegistration
 from appliance.resources.meta import Document, decode
 from appliance.resources.rollout import ROLLOUT, Rollout, RolloutStatus
-from bundles.os.small import build_small_image
+from bundles.images.small import build_small_image
 from bundles.pack import Source, pack
 from bundles.signing import generate_key, parse_private_key
 
@@ -390,7 +390,9 @@ def box(data: Path) -> Iterator[Box]:
 
 
 @contextmanager
-def simulated_hosts(appliance: Box, place: Path, hosts: int, registration_url: str) -> Iterator[None]:
+def simulated_hosts(
+    appliance: Box, place: Path, hosts: int, registration_url: str, *, first_seed: int = 1001
+) -> Iterator[None]:
     """`hosts` machines, one process each, powered on together and switched off on the way out."""
     machines: list[subprocess.Popen[bytes]] = []
     try:
@@ -405,7 +407,7 @@ def simulated_hosts(appliance: Box, place: Path, hosts: int, registration_url: s
                             *(sys.executable, "-m", "agent.simulation"),
                             *("--dir", str(directory), "--name", f"demo-{number}"),
                             *("--registration-url", registration_url, "--ca-cert", str(appliance.ca_file)),
-                            *("--seed", str(1000 + number), "--speed", "fast"),
+                            *("--seed", str(first_seed + number - 1), "--speed", "fast"),
                         ],
                         stdout=log,
                         stderr=subprocess.STDOUT,

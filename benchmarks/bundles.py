@@ -22,8 +22,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bundles.images.small import build_small_image
 from bundles.load import load
-from bundles.os.small import build_small_image
 from bundles.pack import Source, pack
 from bundles.signing import PublicKey, generate_key, parse_private_key, trust_of
 from bundles.verify import check_bundle

@@ -12,6 +12,6 @@ OCI image layout directory plus `bundle.json` and its signature; the way through
     verify     every byte of a bundle, without a mirror
     load       air-gapped side: verify and copy into the mirror in one pass
     preview    what a load would change
-    os/        recipes of OS images
+    images/    recipes of OS images
     media/     ISO images, removable devices, burning
 """

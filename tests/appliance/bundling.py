@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundles.os.small import build_small_image
+from bundles.images.small import build_small_image
 from bundles.pack import Source, pack
 from bundles.signing import generate_key, parse_private_key
 

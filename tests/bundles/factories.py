@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from bundles.os.small import build_small_image
+from bundles.images.small import build_small_image
 from bundles.pack import Source, pack
 from bundles.signing import PrivateKey, PublicKey, generate_key, parse_private_key, trust_of
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundles.errors import SourceError
+from bundles.images.small import build_small_image
 from bundles.layout import Compression, OciLayout, create_layout, write_blob, write_layer
-from bundles.os.small import build_small_image
 from bundles.tarball import Entry, directory, file, link, render_tar, with_parents
 
 

@@ -1,4 +1,4 @@
-"""The demo is a promise to a newcomer, so it is a test: real programs, observed only through the public API."""
+"""The demo is a promise to a newcomer, so it is a test: real programs, seen only through the API."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What goes wrong on a floor at night, with the real programs: the box loses power while hosts join and upgrade."""
+"""What goes wrong on a floor at night, with the real programs: the box loses power in mid-work."""
 
 import socket
 import sys
@@ -22,12 +22,12 @@ from tests.appliance.running import Appliance, running
 
 def test_a_box_that_dies_while_a_host_joins_and_upgrades_loses_nothing(tmp_path: Path) -> None:
     data = tmp_path / "box"
-    ports = _addresses()
+    ports = find_addresses()
 
     with running(data, *ports) as appliance:
-        images = load_images(appliance.client(), _box(appliance), tmp_path, Teller(sys.stderr))
-        url = register_fleet(appliance.client(), _box(appliance), images[0])
-        with simulated_hosts(_box(appliance), tmp_path, 1, url):
+        images = load_images(appliance.client(), box_of(appliance), tmp_path, Teller(sys.stderr))
+        url = register_fleet(appliance.client(), box_of(appliance), images[0])
+        with simulated_hosts(box_of(appliance), tmp_path, 1, url):
             wait_until("the host waits", lambda: _waiting(appliance))
             appliance.kill()
 
@@ -51,14 +51,14 @@ def test_a_box_that_dies_while_a_host_joins_and_upgrades_loses_nothing(tmp_path:
     assert [each["metadata"]["name"] for each in known] == [name]
 
 
-def _addresses() -> list[str]:
+def find_addresses() -> list[str]:
     """Two ports that stay the same over restarts, as a box's addresses do."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         control, mirror = (each.getsockname()[1] for each in (one, two))
     return ["--listen", f"127.0.0.1:{control}", "--mirror-listen", f"127.0.0.1:{mirror}"]
 
 
-def _box(appliance: Appliance) -> Box:
+def box_of(appliance: Appliance) -> Box:
     return Box(
         url=appliance.url,
         mirror=appliance.mirror,

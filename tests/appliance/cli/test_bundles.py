@@ -7,7 +7,7 @@ import pytest
 
 from appliance.resources.core import CONFIG_MAP
 from appliance.resources.managed_os_version import MANAGED_OS_VERSION
-from bundles.os.small import build_small_image
+from bundles.images.small import build_small_image
 from tests.appliance.bundling import make_bundle
 from tests.appliance.cli.typing_in import Terminal
 from tests.appliance.running import Appliance

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bundles.errors import RecipeFailed
+from bundles.images.debian import DEBIAN_12, RootRecipe, build_debian_image, check_builder, mmdebstrap_command
 from bundles.layout import OciLayout, create_layout, image_layers, write_layer
-from bundles.os.debian import DEBIAN_12, RootRecipe, build_debian_image, check_builder, mmdebstrap_command
 from bundles.tarball import file, render_tar
 
 

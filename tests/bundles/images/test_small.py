@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bundles.graph import parse_labels
+from bundles.images.small import build_small_image
 from bundles.layout import OciLayout, image_layers
-from bundles.os.small import build_small_image
 from mirror.oci import Descriptor, Manifest, parse_manifest
 from tests.bundles.factories import files_of
 

@@ -2,8 +2,8 @@
 
 The root filesystem is one layer, kept below a cache folder under the hash of all that goes into it; what
 tells versions apart is a second, small layer, so another version costs no more than its own files. The
-kernel and the initrd lie at fixed names, where `bundles.os.bootargs` says. It installs no agent by itself:
-what a site adds goes into `extra`.
+kernel and the initrd lie at fixed names, where `bundles.images.bootargs` says. It installs no agent by
+itself: what a site adds goes into `extra`.
 """
 
 import hashlib
@@ -19,6 +19,8 @@ import msgspec
 
 from bundles.errors import RecipeFailed
 from bundles.graph import LABEL_KIND, LABEL_TITLE, LABEL_VERSION
+from bundles.images.bootargs import BOOTARGS_PATH, INITRD_PATH, KERNEL_PATH, render_bootargs
+from bundles.images.release import OsRelease, render_os_release
 from bundles.layout import (
     Compression,
     ImageSettings,
@@ -29,8 +31,6 @@ from bundles.layout import (
     write_image,
     write_layer,
 )
-from bundles.os.bootargs import BOOTARGS_PATH, INITRD_PATH, KERNEL_PATH, render_bootargs
-from bundles.os.release import OsRelease, render_os_release
 from bundles.progress import Progress, ProgressEvent, ignore_progress
 from bundles.tarball import Entry, directory, file, render_tar, with_parents
 from mirror.oci import Digest

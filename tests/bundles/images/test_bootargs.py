@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from bundles.os.bootargs import render_bootargs
+from bundles.images.bootargs import render_bootargs
 
 
 def arguments_for(mode: str) -> list[str]:

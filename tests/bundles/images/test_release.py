@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bundles.os.release import OsRelease, render_os_release
+from bundles.images.release import OsRelease, render_os_release
 
 
 @pytest.mark.parametrize("name", ["Demo", 'a "b" $c `d` \\e', "$(touch pwned)", "it's; rm -rf /"])

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bundles.graph import LABEL_KIND, LABEL_TITLE, LABEL_VERSION
+from bundles.images.bootargs import BOOTARGS_PATH, INITRD_PATH, KERNEL_PATH, render_bootargs
+from bundles.images.release import OsRelease, render_os_release
 from bundles.layout import ImageSettings, create_layout, write_image, write_layer
-from bundles.os.bootargs import BOOTARGS_PATH, INITRD_PATH, KERNEL_PATH, render_bootargs
-from bundles.os.release import OsRelease, render_os_release
 from bundles.tarball import Entry, directory, file, link, render_tar, with_parents
 from mirror.oci import Digest
 
