@@ -15,7 +15,7 @@ from typing import BinaryIO, Protocol, cast
 import msgspec
 
 from agent.config import AgentConfig
-from agent.devices import BlockDevice, partition_node
+from agent.devices import BlockDevice, list_devices, partition_node
 from agent.errors import CommandFailed, DiskRefused
 from agent.gpt import TYPES, write_table
 from agent.host import VOLUMES, Host
@@ -38,6 +38,9 @@ class Disk(Protocol):
         """Make every volume of the installation readable and writable below /run/elemental."""
 
     def unmount(self) -> None: ...
+
+    def node(self) -> str:
+        """Return which disk holds the installation, as /dev/…"""
 
 
 def open_disk(host: Host, config: AgentConfig) -> Disk:
@@ -111,6 +114,9 @@ class DirectoryDisk:
     def unmount(self) -> None:
         os.sync()
 
+    def node(self) -> str:
+        return next(device.node for device in list_devices(self._host))
+
 
 class PartitionDisk:
     """A block device; partitions are found on `[disk] device`, or else by PARTLABEL or LABEL."""
@@ -150,6 +156,13 @@ class PartitionDisk:
             target = self._host.volume(name)
             if os.path.ismount(target):
                 self._host.require(["umount", str(target)])
+
+    def node(self) -> str:
+        if self._config.disk.device:
+            return self._config.disk.device
+        partition = Path(self._find("state")).resolve().name
+        # In sysfs a partition's directory lies in its disk's.
+        return f"/dev/{self._host.path(f'/sys/class/block/{partition}').resolve().parent.name}"
 
     def _find(self, name: str) -> str:
         if self._config.disk.device:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import msgspec
 
-from agent.devices import list_devices
 from agent.disk import unmark
 from agent.errors import StateInvalid
 from agent.health import Verdict
@@ -88,9 +87,7 @@ def commit(installation: Installation, record: Record) -> Settled:
     def clean() -> None:
         clean_up(installation)
         if record.action == "install":
-            for device in list_devices(installation.host, allow_loop=installation.config.disk.allow_loop):
-                if device.mounted or installation.config.disk.kind == "directories":
-                    unmark(installation.host, device.node)
+            unmark(installation.host, installation.disk.node())
 
     steps = [
         Step("commit-boot", "trying", put_good),

@@ -1,16 +1,20 @@
 """What this host says of itself: the Report, built from disk and from the kernel's word each time."""
 
 import importlib.metadata
+import logging
 import socket
 from functools import cache
 from urllib.parse import urlsplit
 
 from agent.booted import Booted, read_booted
+from agent.errors import StateInvalid
 from agent.host import Host, now_text
 from agent.installation import Installation
 from agent.journal import Record, render_transaction
-from agent.protocol.report import Report, Slot, SlotName
+from agent.protocol.report import HistoryEntry, Report, Slot, SlotName
 from agent.state import State, load_state
+
+log = logging.getLogger("agent")
 
 
 @cache
@@ -23,13 +27,17 @@ def read_version() -> str:
 
 
 def build_report(installation: Installation, *, record: Record | None = None, towards: str = "") -> Report:
-    """Return the whole report. `record` replaces the journal's (progress is only in memory)."""
+    """Return the whole report. `record` replaces the journal's (progress is only in memory).
+
+    What is damaged on disk is left out: a host in trouble must still be heard.
+    """
     host = installation.host
-    state = load_state(host) or State()
+    state = _read_state(host)
+    last, history = _read_journal(installation)
     booted = read_booted(host, active=installation.snapshots.read_active())
     running = state.snapshots.get(booted.snapshot) if booted.snapshot is not None else None
     slots = list_slots(state)
-    record = record or installation.journal.record()
+    record = record or last
     return Report(
         agent_version=read_version(),
         boot_id=host.boot_id(),
@@ -40,12 +48,28 @@ def build_report(installation: Installation, *, record: Record | None = None, to
         version=(running.version if running else "") or host.os_release().get("IMAGE_TAG", ""),
         slots=slots,
         transaction=render_transaction(record) if record else None,
-        history=installation.journal.history(),
+        history=history,
         hostname=_read_hostname(host),
         addresses=_find_addresses(towards),
         uptime_seconds=host.uptime_seconds(),
         reported_at=now_text(),
     )
+
+
+def _read_state(host: Host) -> State:
+    try:
+        return load_state(host) or State()
+    except StateInvalid as error:
+        log.warning("report: %s", error)
+        return State()
+
+
+def _read_journal(installation: Installation) -> tuple[Record | None, list[HistoryEntry]]:
+    try:
+        return installation.journal.record(), installation.journal.history()
+    except StateInvalid as error:
+        log.warning("report: %s", error)
+        return None, []
 
 
 def list_slots(state: State) -> list[Slot]:

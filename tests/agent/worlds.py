@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from agent.config import MIB, AgentConfig
+from agent.config import MIB, AgentConfig, render_config
 from agent.health import Verdict, check_health
 from agent.host import Host
 from agent.install import OemFile, install
@@ -66,7 +66,7 @@ class World:
             parse_reference(self.registry.reference(digest)),
             options=Install(),
             registry=self.registry_client(),
-            oem={"skerry/agent.toml": OemFile(b"# kept\n")},
+            oem={"skerry/agent.toml": OemFile(render_config(self.config))},
             overwrite=overwrite,
             fault=fault,
         )

@@ -26,7 +26,7 @@ from agent.config import (
     VolumeSizes,
 )
 from agent.devices import list_devices
-from agent.disk import is_marked
+from agent.disk import PartitionDisk, is_marked
 from agent.errors import DiskRefused
 from agent.grubenv import read_variables
 from agent.health import Verdict, check_health
@@ -251,6 +251,17 @@ def test_debian_is_installed_upgraded_and_rolled_back_on_a_real_disk(machine: Ma
     assert (slots["a"].state, slots["a"].version) == ("bad", "v3")
 
     check_what_others_read(machine)
+
+
+def test_an_installation_is_found_by_its_partition_labels(machine: Machine) -> None:
+    device = next(one for one in list_devices(machine.host, allow_loop=True) if one.node == machine.node)
+    machine.installation.disk.format(device)
+
+    found = PartitionDisk(machine.host, AgentConfig())
+
+    assert found.node() == machine.node
+    found.mount()
+    assert all(os.path.ismount(machine.host.volume(name)) for name in VOLUMES)
 
 
 def test_a_disk_with_data_is_refused_and_left_as_it_is(machine: Machine) -> None:
