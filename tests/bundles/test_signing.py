@@ -109,7 +109,11 @@ def test_no_folder_of_trusted_keys_trusts_nobody(tmp_path: Path) -> None:
     assert load_trust(tmp_path / "none") == {}
 
 
-@pytest.mark.parametrize("content", [b"", b"junk", b"x" * 100_000, KEY.public.render()[:-40]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"junk", b"x" * 100_000, KEY.public.render()[:-40]],
+    ids=["empty", "junk", "too long", "cut off"],
+)
 def test_a_damaged_trusted_key_is_an_error_that_names_its_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "site.pub").write_bytes(content)
 

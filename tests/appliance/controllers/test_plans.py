@@ -71,6 +71,7 @@ def test_a_failure_tells_its_last_line() -> None:
         encode(gzip.compress(b"[" * 100_000_000)),
         "*",
     ],
+    ids=["not gzip", "not JSON", "not base64 inside", "a bomb", "not base64"],
 )
 def test_an_output_that_cannot_be_read_is_no_reason_and_no_danger(output: str) -> None:
     failed = secret(**{"failed-checksum": encode(EMPTY_CHECKSUM), "failed-output": output})
