@@ -7,9 +7,9 @@ repository may see a blob is the index's affair, and nothing here deletes one.
 import os
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from mirror.appending import Writers
 from mirror.errors import BlobUnknown, DigestInvalid
 from mirror.oci import HEX_LENGTHS, Digest, algorithm_of
 from mirror.staging import Hashed, StagedFile, check_room, is_abandoned, sync_directory
@@ -29,14 +29,14 @@ class BlobStore:
         self.staging = root / "staging"
         self._blobs = root / "blobs"
         self._floor = floor
-        self._writers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="mirror-write")
+        self._writers = Writers()
         for directory in (self.staging, *(self._blobs / algorithm for algorithm in HEX_LENGTHS)):
             directory.mkdir(parents=True, exist_ok=True)
         sync_directory(self._blobs)
         sync_directory(root)
 
     def close(self) -> None:
-        self._writers.shutdown()
+        self._writers.close()
 
     def path(self, digest: Digest) -> Path:
         """Where the blob is, or would be. `digest` has been through `parse_digest`."""

@@ -9,19 +9,17 @@ import fcntl
 import hashlib
 import os
 import time
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from mirror.appending import BLOCK_BYTES, Appender, Writers
 from mirror.errors import NoSpace, UploadBusy, UploadUnknown
 from mirror.oci import Digest
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-PARALLEL_BYTES = 256 * 1024  # below this, handing the write to another thread costs more than it saves
-SYNC_BYTES = 32 * 1024 * 1024  # dirty pages are pushed out in steps of this, so that the last sync is short
 READ_BYTES = 1024 * 1024
 YOUNG_SECONDS = 60.0  # a new file is unlocked for a moment
 LOCK_PATIENCE_SECONDS = 2.0
@@ -39,18 +37,16 @@ class Hashed:
 class StagedFile:
     """Use one writer at a time; `write` may be called from any thread."""
 
-    def __init__(self, path: Path, fd: int, *, hashed: Hashed, writers: Executor, floor: int) -> None:
+    def __init__(self, path: Path, fd: int, *, hashed: Hashed, writers: Writers, floor: int) -> None:
         self.path = path
         self.offset = hashed.offset
         self._fd = fd
         self._hash = hashed.state
-        self._writers = writers
         self._floor = floor
-        self._unsynced = 0
-        self._sync: Future[None] | None = None
+        self._appender = Appender(fd, offset=hashed.offset, writers=writers)
 
     @classmethod
-    def create(cls, path: Path, *, algorithm: str, writers: Executor, floor: int) -> Self:
+    def create(cls, path: Path, *, algorithm: str, writers: Writers, floor: int) -> Self:
         check_room(path.parent, 0, floor=floor)
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -66,7 +62,7 @@ class StagedFile:
         *,
         algorithm: str,
         known: Hashed | None,
-        writers: Executor,
+        writers: Writers,
         floor: int,
         patience_seconds: float = LOCK_PATIENCE_SECONDS,
     ) -> Self:
@@ -89,31 +85,24 @@ class StagedFile:
         return cls(path, fd, hashed=known, writers=writers, floor=floor)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append; on a full disk the file is put back to where it was and NoSpace is raised."""
+        """Append. After NoSpace the file holds a beginning of what was written."""
         check_room(self.path.parent, len(data), floor=self._floor)
-        try:
-            if len(data) < PARALLEL_BYTES:
-                _write_all(self._fd, data, self.offset)
-                self._hash.update(data)
-            else:
-                written = self._writers.submit(_write_all, self._fd, data, self.offset)
-                self._hash.update(data)
-                written.result()
-            self._start_sync(len(data))
-        except OSError as error:
-            os.ftruncate(self._fd, self.offset)
-            raise no_room(error, self.path.parent) from error
-        self.offset += len(data)
+        view = memoryview(data)
+        for start in range(0, len(view), BLOCK_BYTES):
+            self._write_piece(view[start : start + BLOCK_BYTES])
 
     def digest(self, algorithm: str) -> Digest:
         """The digest of all that was written; another algorithm than the one begun with costs a read."""
-        state = self._hash if self._hash.name == algorithm else _hash_file(self._fd, algorithm)
+        state = self._hash
+        if state.name != algorithm:
+            self._flush()
+            state = _hash_file(self._fd, algorithm)
         return Digest(f"{algorithm}:{state.hexdigest()}")
 
     def move_to(self, final: Path) -> None:
         """Make the content durable, then give it its name, then make the name durable."""
         try:
-            self._finish_sync()
+            self._flush()
             os.fchmod(self._fd, 0o444)
             os.fsync(self._fd)
             os.rename(self.path, final)
@@ -123,34 +112,39 @@ class StagedFile:
         finally:
             self.close()
 
-    def close(self) -> Hashed:
-        """Leave the file for later."""
-        self._finish_sync_quietly()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+    def pause(self) -> Hashed:
+        """Leave the file for later, with all that was written in it."""
+        try:
+            self._flush()
+        finally:
+            self.close()
         return Hashed(self.offset, self._hash)
 
     def discard(self) -> None:
         self.path.unlink(missing_ok=True)
         self.close()
 
-    def _start_sync(self, length: int) -> None:
-        self._unsynced += length
-        if self._unsynced >= SYNC_BYTES:
-            self._finish_sync()
-            self._unsynced = 0
-            self._sync = self._writers.submit(os.fdatasync, self._fd)
+    def close(self) -> None:
+        """Let go of the file as it is."""
+        self._appender.close()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
-    def _finish_sync(self) -> None:
-        sync, self._sync = self._sync, None
-        if sync is not None:
-            sync.result()
+    def _write_piece(self, piece: memoryview) -> None:
+        """One block at most, which is on its way to the disk while it is hashed."""
+        try:
+            self._appender.append(piece)
+        except OSError as error:
+            raise no_room(error, self.path.parent) from error
+        self._hash.update(piece)
+        self.offset += len(piece)
 
-    def _finish_sync_quietly(self) -> None:
-        sync, self._sync = self._sync, None
-        if sync is not None:
-            sync.exception()  # nobody was promised that this part is durable
+    def _flush(self) -> None:
+        try:
+            self._appender.flush()
+        except OSError as error:
+            raise no_room(error, self.path.parent) from error
 
 
 def check_room(directory: Path, length: int, *, floor: int) -> None:
@@ -217,14 +211,6 @@ def _lock(fd: int, name: str, *, patience_seconds: float) -> None:
         if os.fstat(fd).st_nlink == 0:
             raise UploadUnknown(f"upload {name} is finished, cancelled or expired")
         return
-
-
-def _write_all(fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(fd, view, offset)
-        offset += written
-        view = view[written:]
 
 
 def _hash_file(fd: int, algorithm: str) -> "_Hash":

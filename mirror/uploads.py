@@ -69,8 +69,13 @@ class Upload:
     def pause(self) -> None:
         """Leave the session open for another request."""
         if self._is_held:
+            try:
+                hashed = self._staged.pause()
+            except NoSpace:
+                self.abort()
+                raise
             self._is_held = False
-            self._uploads.remember(self.id, self._staged.close())
+            self._uploads.remember(self.id, hashed)
 
     def abort(self) -> None:
         if self._is_held:

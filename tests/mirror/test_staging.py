@@ -6,24 +6,25 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from mirror.appending import BLOCK_BYTES, Writers
 from mirror.errors import NoSpace, UploadBusy, UploadUnknown
-from mirror.staging import PARALLEL_BYTES, Hashed, StagedFile, is_abandoned
+from mirror.staging import Hashed, StagedFile, is_abandoned
 
 
 @pytest.fixture
-def writers() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(2) as pool:
-        yield pool
+def writers() -> Iterator[Writers]:
+    writers = Writers()
+    yield writers
+    writers.close()
 
 
-def test_small_and_large_writes_are_hashed_in_order(tmp_path: Path, writers: ThreadPoolExecutor) -> None:
+def test_small_and_large_writes_are_hashed_in_order(tmp_path: Path, writers: Writers) -> None:
     staged = StagedFile.create(tmp_path / "x.part", algorithm="sha256", writers=writers, floor=0)
-    parts = [b"a" * 10, os.urandom(PARALLEL_BYTES), b"", b"z"]
+    parts = [b"a" * 10, os.urandom(BLOCK_BYTES * 2 + 5), b"", b"z"]
 
     for part in parts:
         staged.write(part)
@@ -36,7 +37,7 @@ def test_small_and_large_writes_are_hashed_in_order(tmp_path: Path, writers: Thr
 
 
 def test_another_algorithm_than_the_one_begun_with_reads_the_file_again(
-    tmp_path: Path, writers: ThreadPoolExecutor
+    tmp_path: Path, writers: Writers
 ) -> None:
     staged = StagedFile.create(tmp_path / "x.part", algorithm="sha256", writers=writers, floor=0)
     staged.write(b"content")
@@ -45,9 +46,7 @@ def test_another_algorithm_than_the_one_begun_with_reads_the_file_again(
     staged.discard()
 
 
-def test_a_hash_that_does_not_fit_the_file_is_not_believed(
-    tmp_path: Path, writers: ThreadPoolExecutor
-) -> None:
+def test_a_hash_that_does_not_fit_the_file_is_not_believed(tmp_path: Path, writers: Writers) -> None:
     (tmp_path / "x.part").write_bytes(b"content")
     wrong = Hashed(3, hashlib.sha256(b"con"))
 
@@ -58,7 +57,7 @@ def test_a_hash_that_does_not_fit_the_file_is_not_believed(
     staged.close()
 
 
-def test_two_writers_cannot_have_one_file(tmp_path: Path, writers: ThreadPoolExecutor) -> None:
+def test_two_writers_cannot_have_one_file(tmp_path: Path, writers: Writers) -> None:
     def reopen() -> StagedFile:
         return StagedFile.reopen(
             tmp_path / "x.part",
@@ -78,13 +77,13 @@ def test_two_writers_cannot_have_one_file(tmp_path: Path, writers: ThreadPoolExe
     reopen().close()
 
 
-def test_a_file_that_is_gone_is_unknown(tmp_path: Path, writers: ThreadPoolExecutor) -> None:
+def test_a_file_that_is_gone_is_unknown(tmp_path: Path, writers: Writers) -> None:
     with pytest.raises(UploadUnknown):
         StagedFile.reopen(tmp_path / "x.part", algorithm="sha256", known=None, writers=writers, floor=0)
 
 
 def test_a_write_that_would_go_below_the_floor_is_refused_before_it_begins(
-    tmp_path: Path, writers: ThreadPoolExecutor
+    tmp_path: Path, writers: Writers
 ) -> None:
     staged = StagedFile.create(tmp_path / "x.part", algorithm="sha256", writers=writers, floor=0)
     staged._floor = 2**62
@@ -96,41 +95,43 @@ def test_a_write_that_would_go_below_the_floor_is_refused_before_it_begins(
     staged.discard()
 
 
-@pytest.mark.parametrize("size", [1000, PARALLEL_BYTES * 2])
-def test_a_write_that_the_disk_cuts_short_is_taken_back(tmp_path: Path, size: int) -> None:
-    """In a child, whose largest file is limited to 1500 bytes."""
+@pytest.mark.parametrize("size", [1000, BLOCK_BYTES * 3])
+def test_a_write_that_the_disk_cuts_short_leaves_a_beginning(tmp_path: Path, size: int) -> None:
+    """In a child, whose largest file is limited to one block and a bit."""
     script = (
-        "import resource, sys\n"
-        "from concurrent.futures import ThreadPoolExecutor\n"
+        "import os, resource\n"
         "from pathlib import Path\n"
+        "from mirror.appending import Writers\n"
         "from mirror.errors import NoSpace\n"
         "from mirror.staging import StagedFile\n"
-        "with ThreadPoolExecutor(1) as pool:\n"
-        f"    path = Path({str(tmp_path / 'x.part')!r})\n"
-        "    staged = StagedFile.create(path, algorithm='sha256', writers=pool, floor=0)\n"
-        "    staged.write(b'a' * 1000)\n"
-        f"    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, {resource.RLIM_INFINITY}))\n"
-        "    try:\n"
-        f"        staged.write(b'b' * {size})\n"
-        "    except NoSpace as error:\n"
-        "        print(staged.offset, error)\n"
+        f"path = Path({str(tmp_path / 'x.part')!r})\n"
+        "staged = StagedFile.create(path, algorithm='sha256', writers=Writers(), floor=0)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({BLOCK_BYTES + 500}, {resource.RLIM_INFINITY}))\n"
+        "try:\n"
+        f"    staged.write(b'a' * {BLOCK_BYTES})\n"
+        f"    staged.write(b'b' * {size})\n"
+        "    staged.pause()\n"
+        "except NoSpace as error:\n"
+        "    staged.close()\n"
+        "    print(error, flush=True)\n"
+        "os._exit(0)\n"
     )
 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
-    assert done.stdout.startswith("1000 the mirror cannot write to")
-    assert (tmp_path / "x.part").read_bytes() == b"a" * 1000
+    assert done.stdout.startswith("the mirror cannot write to"), done.stderr
+    content = (tmp_path / "x.part").read_bytes()
+    assert content == (b"a" * BLOCK_BYTES + b"b" * size)[: len(content)]
+    assert len(content) >= BLOCK_BYTES
 
 
-def test_a_file_is_abandoned_when_it_is_old_and_nobody_holds_it(
-    tmp_path: Path, writers: ThreadPoolExecutor
-) -> None:
+def test_a_file_is_abandoned_when_it_is_old_and_nobody_holds_it(tmp_path: Path, writers: Writers) -> None:
     path = tmp_path / "x.part"
     staged = StagedFile.create(path, algorithm="sha256", writers=writers, floor=0)
     later = path.stat().st_mtime + 3600
 
     assert not is_abandoned(path, now=later)
-    staged.close()
+    staged.pause()
     assert not is_abandoned(path, now=path.stat().st_mtime + 1)
     assert is_abandoned(path, now=later)
     assert not is_abandoned(tmp_path / "other", now=later)
