@@ -4,9 +4,9 @@ Everything from outside is bounded and checked here, before a handler acts on it
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 import yaml
@@ -205,7 +205,15 @@ def parse_json(content: bytes) -> object:
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML as Kubernetes reads it: dates are texts."""
+    """YAML as Kubernetes reads it: dates and the keys of objects are texts, and no key comes twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        constructed: dict[Hashable, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.value in constructed:
+                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: a key is no text or comes twice")
+            constructed[key.value] = self.construct_object(value, deep=True)
+        return constructed
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -222,7 +230,7 @@ def parse_yaml(content: bytes) -> object:
         text = content.decode()
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader)):
             raise Malformed("the body uses YAML aliases, which are not read here")
-        # Through JSON once: keys become texts, and what JSON cannot say is refused.
+        # Through JSON once: what JSON cannot say is refused.
         return json.loads(json.dumps(yaml.load(text, Loader=_Loader), allow_nan=False))  # noqa: S506 - it is safe
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise Malformed(f"the body is not YAML: {error}") from error
