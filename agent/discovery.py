@@ -66,6 +66,10 @@ def announce(
     name: str, texts: Mapping[str, str], *, addresses: Sequence[str], interfaces: Sequence[str] = ()
 ) -> Iterator[None]:
     """Announce this host while the body runs. mDNS that cannot be used is logged, never fatal."""
+    if not addresses:
+        log.info("mDNS: %s has no address to announce", name)
+        yield
+        return
     try:
         zeroconf = Zeroconf(interfaces=list(interfaces or addresses), ip_version=IPVersion.V4Only)
     except (OSError, Error) as error:
