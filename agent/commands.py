@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from agent.admission import FIRST_DELAY, MAX_DELAY, wait_for_admission
 from agent.client import Appliance
 from agent.config import CONFIG_PATH, AgentConfig, load_config, render_config
 from agent.connection import (
@@ -38,7 +37,6 @@ from agent.protocol.client_config import (
 from agent.protocol.discovery import HostState
 from agent.protocol.report import Report
 from agent.reference import parse_reference
-from agent.register import register_host
 from agent.registry import Registry, open_registry
 from agent.reporter import Reporter
 from agent.settle import Settled
@@ -65,8 +63,8 @@ class RegisterOptions:
     labels: Mapping[str, str] = field(default_factory=dict)
     image: str = ""
     overwrite: bool = False
-    first_delay: float = FIRST_DELAY
-    max_delay: float = MAX_DELAY
+    first_delay: float = 1.0
+    max_delay: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +182,10 @@ def read_status(machine: Machine) -> Report:
 
 
 def _register(machine: Machine, options: RegisterOptions, *, state_path: Path) -> Config:
+    # Only here: a host that runs for years registers once, and these bring cryptography and websockets.
+    from agent.admission import wait_for_admission
+    from agent.register import register_host
+
     registration = _read_registration(machine.host, options)
     labels = {**_read_labels(machine.host), **options.labels}
     return wait_for_admission(

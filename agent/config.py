@@ -116,7 +116,7 @@ def parse_config(content: bytes, *, name: str = "the agent configuration") -> Ag
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ConfigInvalid(
             f"{name} is not valid: {error}",
-            hint="compare the key with docs/agent.md; unknown keys are errors",
+            hint="its sections are disk, snapshot, mirror, health and loop; unknown keys are errors",
         ) from error
 
 

@@ -15,8 +15,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one machine; 0 when it was switched off."""
     options = make_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    import agent.register
+
     if options.discovery:
-        import agent.discovery  # noqa: F401 - loaded once here, so that each boot's child need not
+        import agent.discovery  # noqa: F401
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -58,7 +58,13 @@ class World:
         return Registry(self.registry.address, context=None, timeout=10)
 
     def power_on(self) -> Boot:
-        return power_on(self.directory, self.hardware, self.config)
+        """Start the machine; whatever it says that it booted must be what it runs."""
+        boot = power_on(self.directory, self.hardware, self.config)
+        if boot.snapshot is not None:
+            recorded = self.installation().state().snapshots.get(boot.snapshot)
+            assert recorded is not None, f"{boot} is not in state.yaml"
+            assert recorded.version == self.version(), f"{boot} runs {self.version()}"
+        return boot
 
     def install(self, digest: str, *, fault: Fault = no_fault, overwrite: bool = False) -> Record:
         return install(
