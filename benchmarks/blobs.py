@@ -246,8 +246,12 @@ def _peer(name: str, process: subprocess.Popen[str], port: int, certificate: Cer
 
 
 def _store(peer: Peer, blob: Blob) -> None:
-    """Push the blob to be pulled, and a small image under the tag v1."""
+    """Push the blob to be pulled, and a small image under the tag v1.
+
+    It is pulled once unmeasured: the mirror writes past the page cache, docker-registry through it.
+    """
     push(peer.target, REPOSITORY, blob)
+    pull(peer.target, f"/v2/{REPOSITORY}/blobs/{blob.digest}", blob.size, False)
     config = blob.path.with_name("config")
     config.write_bytes(CONFIG)
     push(peer.target, REPOSITORY, _describe(config))

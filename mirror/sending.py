@@ -20,7 +20,7 @@ T = TypeVar("T")
 BURST_SECONDS = 0.25
 BURST_PATIENCE_MILLISECONDS = 20
 SENDFILE_BYTES = 4 * 1024 * 1024
-TLS_WRITE_BYTES = 1024 * 1024
+TLS_WRITE_BYTES = 256 * 1024  # as fast as larger ones, and a quarter of their memory
 FLUSH_POLL_SECONDS = 0.002
 
 
