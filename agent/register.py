@@ -7,7 +7,6 @@ do its part is an exception.
 """
 
 import ssl
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,10 +14,8 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import msgspec
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.sync.client import connect
 
-from agent.errors import ConfigInvalid, Denied, Unreachable
+from agent.errors import ConfigInvalid, Denied
 from agent.facts import NO_FACTS, Facts, read_annotations, read_facts
 from agent.host import Host
 from agent.identity import Identity, OpenTpm, PlainIdentity, TpmIdentity, choose_seed, open_identity
@@ -46,10 +43,10 @@ from agent.protocol.messages import (
 )
 from agent.protocol.token import PlainToken, render_authorization
 from agent.registration_state import load_state, mark_registered, write_state
+from agent.websocket import WebSocket
 
 # A server may wait for its network configuration until the end of the exchange's ten seconds.
 TIMEOUT_SECONDS = EXCHANGE_SECONDS + 2.0
-MAX_REFUSAL_BYTES = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +73,11 @@ Outcome: TypeAlias = "Registered | WaitingForApproval | Refused"
 
 
 class Connection(Protocol):
-    """What `converse` needs of a WebSocket; websockets' own connection is one."""
+    """What `converse` needs of a WebSocket. Both methods raise when the other end is gone or too slow."""
 
     def send(self, message: bytes) -> None: ...
 
-    def recv(self, timeout: float | None = None) -> str | bytes: ...
+    def recv(self) -> str | bytes: ...
 
 
 def register_host(
@@ -135,52 +132,27 @@ def register(
     timeout: float = TIMEOUT_SECONDS,
 ) -> Outcome:
     """One attempt over the network, within `timeout` seconds as a whole. Raises Unreachable, Denied."""
-    deadline = time.monotonic() + timeout
-    url = registration.url.replace("http", "ws", 1)
-    try:
-        with connect(
-            url,
-            additional_headers={"Authorization": authorize(identity)},
-            ssl=trust(registration.ca_cert) if url.startswith("wss:") else None,
-            compression=None,
-            proxy=None,  # the appliance is on this link; an environment variable must not lead elsewhere
-            user_agent_header="skerry-agent",
-            open_timeout=timeout,
-            close_timeout=1,
-            ping_interval=None,
-            max_size=MAX_MESSAGE_BYTES,
-        ) as connection:
-            own_annotations = {
-                "auth": name_method(identity),
-                "registration-ip": _render_address(connection.local_address),
-            }
-            return converse(
-                connection,
-                identity,
-                facts=facts,
-                annotations={**(annotations or {}), **own_annotations},
-                labels=labels or {},
-                updating=updating,
-                local=registration,
-                deadline=deadline,
-            )
-    except InvalidStatus as error:
-        raise _explain_status(error, registration.url) from error
-    except InvalidURI as error:
-        raise ConfigInvalid(f"{registration.url!r} is not a registration URL") from error
-    except ConnectionClosed as error:
-        raise Unreachable(
-            "the appliance closed the connection without an answer", hint="its log holds the reason"
-        ) from error
-    except TimeoutError as error:
-        raise Unreachable(f"{registration.url} did not answer within {timeout:g} s") from error
-    except ssl.SSLCertVerificationError as error:
-        raise Denied(
-            f"the certificate of {registration.url} is not to be trusted: {error.verify_message}",
-            hint="give the appliance's CA with --registration-ca-cert",
-        ) from error
-    except (InvalidHandshake, OSError) as error:
-        raise Unreachable(f"cannot reach {registration.url}: {error}") from error
+    with WebSocket(
+        registration.url,
+        headers={"Authorization": authorize(identity)},
+        trust=trust(registration.ca_cert) if registration.ca_cert else None,
+        timeout=timeout,
+        max_bytes=MAX_MESSAGE_BYTES,
+    ) as connection:
+        address = connection.local_address
+        own_annotations = {
+            "auth": name_method(identity),
+            "registration-ip": f"[{address}]" if ":" in address else address,
+        }
+        return converse(
+            connection,
+            identity,
+            facts=facts,
+            annotations={**(annotations or {}), **own_annotations},
+            labels=labels or {},
+            updating=updating,
+            local=registration,
+        )
 
 
 def converse(
@@ -192,10 +164,9 @@ def converse(
     labels: Mapping[str, str],
     updating: bool,
     local: Registration,
-    deadline: float,
 ) -> Outcome:
-    """The whole conversation, top to bottom; `deadline` is on `time.monotonic`'s clock."""
-    talk = _Talk(connection, deadline)
+    """The whole conversation, top to bottom."""
+    talk = _Talk(connection)
     try:
         if isinstance(identity, TpmIdentity):
             challenge = parse_challenge(talk.hear(may_be_text=True))
@@ -280,11 +251,10 @@ def trust(ca_cert: str) -> ssl.SSLContext:
 
 
 class _Talk:
-    """Messages within one deadline."""
+    """Messages over the connection, each with what may answer it."""
 
-    def __init__(self, connection: Connection, deadline: float) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._deadline = deadline
 
     def say(self, data: bytes) -> None:
         self._connection.send(data)
@@ -299,28 +269,9 @@ class _Talk:
 
     def hear(self, *, may_be_text: bool = False) -> bytes:
         """One message; the challenge alone may come as text."""
-        remaining = self._deadline - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError
-        data = self._connection.recv(timeout=remaining)
+        data = self._connection.recv()
         if isinstance(data, bytes):
             return data
         if not may_be_text:
             raise Unexpected("the appliance sent a text message; all messages are binary")
         return data.encode()
-
-
-def _explain_status(error: InvalidStatus, url: str) -> Denied:
-    response = error.response
-    text = response.body[:MAX_REFUSAL_BYTES].decode(errors="replace").strip() if response.body else ""
-    if response.status_code == 404:
-        return Denied(
-            f"{url} is not known there: {text or '404'}", hint="check the registration URL", status=404
-        )
-    return Denied(text or f"{url} answered {response.status_code}", status=response.status_code)
-
-
-def _render_address(address: object) -> str:
-    """Our end of the connection as Elemental writes it: an IPv6 address in brackets."""
-    host = str(address[0]) if isinstance(address, tuple) else ""
-    return f"[{host.partition('%')[0]}]" if ":" in host else host

@@ -61,7 +61,7 @@ class ApplianceEnd:
         self.heard.append(message)
         self._feed(Received(message))
 
-    def recv(self, timeout: float | None = None) -> bytes:
+    def recv(self) -> bytes:
         if not self._waiting:
             raise Dropped(self.close_reason)
         return self._waiting.popleft()
