@@ -19,6 +19,7 @@ from appliance.cli.options import (
 from appliance.cli.output import Output, print_data, print_documents, print_lines, render_table, talk, write
 from appliance.resources.meta import Document, decode
 from appliance.resources.rollout import ROLLOUT, Rollout
+from appliance.rollout import render_pause, render_resume
 
 if TYPE_CHECKING:
     from appliance.api.client import Client
@@ -180,10 +181,10 @@ def _set_paused(
     name: str, namespace: str | None, server: str | None, *, is_paused: bool, dry_run: bool
 ) -> None:
     client, place = connect(server), choose_namespace(namespace)
-    if dry_run:
-        client.get_object(ROLLOUT, name, place)
-    else:
-        client.patch_object(ROLLOUT, name, place, {"spec": {"paused": is_paused}})
+    rollout = decode(Rollout, client.get_object(ROLLOUT, name, place))
+    if not dry_run:
+        change = render_pause() if is_paused else render_resume(rollout)
+        client.patch_object(ROLLOUT, name, place, change)
     verb = "paused" if is_paused else "resumed"
     print_lines([f"rollout.skerry.dev/{name} {verb}{' (dry run)' if dry_run else ''}"])
 
