@@ -1,13 +1,19 @@
 """Objects over HTTP: verbs, bodies, options, and the Status that a refusal is."""
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
+from aiohttp import web
 
+from appliance.api.kubernetes import Forbidden, Verb
+from appliance.resources.machine_inventory import MACHINE_INVENTORY
+from appliance.resources.meta import Kind
 from tests.appliance.api.kubernetes.serving import (
     MACHINES,
     MERGE,
+    NAMESPACE,
     RANCHER,
     SECRETS,
     Face,
@@ -295,20 +301,43 @@ async def test_a_client_that_accepts_nothing_we_write_is_told(face: Face) -> Non
     assert refused["reason"] == "NotAcceptable"
 
 
-async def test_who_may_not_is_refused_before_anything_happens(tmp_path: Path) -> None:
-    async with serve(tmp_path, authorize=allow_reading) as face:
-        await face.ask("GET", MACHINES)
-        applying = {"Content-Type": "application/apply-patch+yaml"}
-        for method, path, headers in (
-            ("POST", MACHINES, None),
-            ("PUT", f"{MACHINES}/a", None),
-            ("PATCH", f"{MACHINES}/a?fieldManager=me", applying),
-            ("DELETE", f"{MACHINES}/a", None),
-            ("DELETE", MACHINES, None),
-        ):
-            refused = await face.ask(method, path, machine("a"), status=403, headers=headers)
-            assert refused["reason"] == "Forbidden"
-        assert (await face.ask("GET", MACHINES))["items"] == []
+@pytest.mark.parametrize(
+    ("method", "path", "content_type", "verb"),
+    [
+        ("GET", f"{MACHINES}/a", "", "get"),
+        ("GET", f"{MACHINES}/a/status", "", "get"),
+        ("GET", f"{MACHINES}/a?watch=1", "", "watch"),
+        ("GET", MACHINES, "", "list"),
+        ("GET", f"{MACHINES}?watch=1", "", "watch"),
+        ("POST", MACHINES, "application/json", "create"),
+        ("PUT", f"{MACHINES}/a", "application/json", "update"),
+        ("PUT", f"{MACHINES}/a/status", "application/json", "update"),
+        ("PATCH", f"{MACHINES}/a", MERGE, "patch"),
+        ("PATCH", f"{MACHINES}/a/status", MERGE, "patch"),
+        ("PATCH", f"{MACHINES}/a?fieldManager=me", "application/apply-patch+yaml", "patch"),
+        ("PATCH", f"{MACHINES}/new?fieldManager=me", "application/apply-patch+yaml", "create"),
+        ("DELETE", f"{MACHINES}/a", "application/json", "delete"),
+        ("DELETE", MACHINES, "application/json", "deletecollection"),
+    ],
+)
+async def test_who_may_not_is_refused_and_nothing_happens(
+    tmp_path: Path, method: str, path: str, content_type: str, verb: Verb
+) -> None:
+    def refuse(_: web.Request, asked: Verb, kind: Kind, namespace: str, name: str) -> None:
+        if asked == verb:
+            raise Forbidden(f"you may not {asked} {name or kind.plural} in {namespace}")
+
+    async with serve(tmp_path, authorize=refuse) as face:
+        document = machine("a")
+        document["metadata"]["namespace"] = NAMESPACE
+        kept = await face.store.create(MACHINE_INVENTORY, document)
+        changed = {"metadata": {"name": path.rpartition("/")[2].partition("?")[0]}, "spec": {"tpmHash": "no"}}
+        body = None if method == "GET" else json.dumps(changed)
+
+        refused = await face.ask(method, path, body, status=403, headers={"Content-Type": content_type})
+
+        assert (refused["reason"], f"may not {verb}" in refused["message"]) == ("Forbidden", True)
+        assert (await face.store.list(MACHINE_INVENTORY)).items == [kept]
 
 
 async def test_reviews_answer_what_the_guard_would(tmp_path: Path) -> None:

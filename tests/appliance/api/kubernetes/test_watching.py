@@ -75,6 +75,14 @@ async def test_streaming_lists_end_their_beginning_with_a_bookmark(face: Face) -
     assert bookmark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
 
 
+async def test_a_watch_may_leave_out_what_exists(face: Face) -> None:
+    await face.ask("POST", MACHINES, machine("press-1"), status=201)
+
+    async with face.session.get(f"{MACHINES}?watch=1&sendInitialEvents=false") as response:
+        await touch(face, "press-1", "1")
+        assert (await next_line(response))["type"] == "MODIFIED"
+
+
 async def test_rows_are_watched_as_rows(face: Face) -> None:
     accept = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
     await face.ask("POST", MACHINES, machine("press-1"), status=201)
