@@ -7,7 +7,6 @@ one of the doors to subprocess.
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -24,18 +23,6 @@ STOP_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 MAX_LINE_BYTES = 64 * 1024
-
-# The kernel kills the child when we die, also by kill -9: an orphan would keep the port from our successor.
-# The mirror is made to be killed at any point.
-# PR_SET_PDEATHSIG is 1 (prctl(2)); the parent may have died before the call, hence the second look.
-BOOTSTRAP = """
-import ctypes, os, runpy, signal, sys
-parent = int(sys.argv.pop(1))
-ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-if os.getppid() != parent:
-    sys.exit("the appliance is gone")
-runpy.run_module("mirror", run_name="__main__", alter_sys=True)
-"""
 
 
 class _Ready(msgspec.Struct):
@@ -67,8 +54,8 @@ class MirrorProcess:
     async def start(self) -> str:
         """Start it and return the HOST:PORT that it listens on. Raises ChildFailed."""
         process = await asyncio.create_subprocess_exec(
-            *(self._command or (sys.executable, "-c", BOOTSTRAP, str(os.getpid()))),
-            *("serve", "--root", str(self._root), "--listen", self._listen),
+            *(self._command or (sys.executable, "-m", "mirror")),
+            *("serve", "--root", str(self._root), "--listen", self._listen, "--exit-with-parent"),
             *(("--tls-cert", str(self._tls[0]), "--tls-key", str(self._tls[1])) if self._tls else ()),
             stdout=asyncio.subprocess.PIPE,
             stdin=asyncio.subprocess.DEVNULL,

@@ -6,9 +6,9 @@ SIGINT, 1 when it cannot start, 2 for wrong usage.
 
 import argparse
 import asyncio
+import ctypes
 import json
 import logging
-import os
 import signal
 import ssl
 import sys
@@ -17,11 +17,13 @@ from pathlib import Path
 
 from mirror.errors import MirrorError
 
-PARENT_POLL_SECONDS = 1.0
+PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    if options.exit_with_parent:
+        _die_with_parent()
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -48,10 +50,7 @@ async def _serve(options: argparse.Namespace) -> None:
         stopped = _stop_signal()
         address, bound = await server.start(host, port, tls=tls)
         print(json.dumps({"ready": True, "listen": _render_listen(address, bound)}), flush=True)
-        watch = asyncio.create_task(_stop_with_parent(stopped)) if options.exit_with_parent else None
         await stopped.wait()
-        if watch is not None:
-            watch.cancel()
         await server.stop()
     finally:
         registry.close()
@@ -65,12 +64,12 @@ def _stop_signal() -> asyncio.Event:
     return stopped
 
 
-async def _stop_with_parent(stopped: asyncio.Event) -> None:
-    """A mirror whose supervisor was killed would keep the port from the next one."""
-    parent = os.getppid()
-    while os.getppid() == parent:  # noqa: ASYNC110 - there is no event for this
-        await asyncio.sleep(PARENT_POLL_SECONDS)
-    stopped.set()
+def _die_with_parent() -> None:
+    """An orphan would keep the port from its successor, so the kernel ends us with whoever started us.
+
+    We are made to be killed at any point. A parent that was gone before this call is not noticed.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
