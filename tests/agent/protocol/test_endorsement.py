@@ -15,11 +15,13 @@ from agent.protocol.endorsement import (
     MAX_PEM_BYTES,
     EndorsementKey,
     hash_endorsement_key,
+    hash_identifier,
     parse_endorsement,
     render_public_key,
 )
 from agent.protocol.errors import Malformed, ProtocolError, TooLarge, Unsupported
 from agent.tpm.primes import derive_rsa_key
+from tests.agent.protocol import vectors
 
 RSA_KEY = derive_rsa_key(b"endorsement")
 CURVE_KEYS = [ec.derive_private_key(7, curve).public_key() for curve in (ec.SECP256R1(), ec.SECP384R1())]
@@ -41,6 +43,10 @@ def test_the_hash_does_not_depend_on_the_certificate(key: EndorsementKey) -> Non
     assert bare.certificate is None
     assert certified.certificate is not None
     assert hash_endorsement_key(bare.key) == hash_endorsement_key(certified.key)
+
+
+def test_an_identifiers_hash_is_that_of_the_vector() -> None:
+    assert hash_identifier(vectors.IDENTIFIER) == vectors.IDENTIFIER_HASH
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def test_an_identifier_has_the_hash_of_the_vector() -> None:
     token = parse_authorization("Bearer PLAIN" + vectors.IDENTIFIER)
 
     assert token == PlainToken(vectors.IDENTIFIER)
+    assert render_authorization(token) == "Bearer PLAIN" + vectors.IDENTIFIER
     assert hash_identifier(vectors.IDENTIFIER) == vectors.IDENTIFIER_HASH
 
 
