@@ -24,6 +24,7 @@ from appliance.api.openapi import render_openapi
 from appliance.api.problems import BadRequest, TooLarge
 from appliance.api.routes import ROUTES, Route
 from appliance.api.streams import BOOKMARK, STREAMS, Streams, end_streams, send_lines
+from appliance.api.views import REJECTION_REASON
 from appliance.api.watching import Watching, found_entries
 from appliance.discovery import Candidates
 from appliance.operations import Operation, Operations
@@ -39,7 +40,6 @@ from appliance.store.base import NotFound, Selection, Store, merge
 from bundles.media.devices import list_devices
 
 BUNDLE_LABEL = "skerry.dev/bundle"
-REJECTION_REASON = "skerry.dev/rejection-reason"
 MAX_REQUEST_BYTES = 64 * 1024
 NAME = re.compile(r"[a-z0-9A-Z]([-a-z0-9A-Z._]{0,250}[a-z0-9A-Z])?")
 

@@ -69,22 +69,20 @@ async def merge(sources: Sequence[AsyncIterator[T]]) -> AsyncGenerator[T, None]:
     pumps = [asyncio.create_task(pump(source)) for source in sources]
     getting: asyncio.Task[T] | None = None
     try:
-        while True:
-            getting = asyncio.create_task(merged.get())
+        while pumps or not merged.empty():
+            getting = getting or asyncio.create_task(merged.get())
             await asyncio.wait([getting, *pumps], return_when=asyncio.FIRST_COMPLETED)
-            if getting.done():
-                yield getting.result()
-                continue
-            for ended in [pump for pump in pumps if pump.done()]:
-                ended.result()
+            for ended in [each for each in pumps if each.done()]:
                 pumps.remove(ended)
-            if not pumps and merged.empty():
-                return
-            getting.cancel()
+                ended.result()
+            if getting.done():
+                item, getting = getting.result(), None
+                yield item
     finally:
-        for task in [*pumps, *([getting] if getting else [])]:
+        remaining = [*pumps, *([getting] if getting else [])]
+        for task in remaining:
             task.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
+        await asyncio.gather(*remaining, return_exceptions=True)
 
 
 async def with_heartbeat(

@@ -11,6 +11,7 @@ from appliance.resources.host_report import HostReport
 from appliance.resources.machine_inventory import MachineInventory
 from appliance.resources.meta import find_condition
 
+REJECTION_REASON = "skerry.dev/rejection-reason"  # the annotation with what a person said
 SILENT_AFTER_SECONDS = 120  # four reports missed
 
 
@@ -78,7 +79,8 @@ def _phase(inventory: MachineInventory, said: Report | None, *, silent_for: floa
         return "Pending approval", "proved its identity and waits for a person"
     if inventory.approval == "rejected":
         condition = find_condition(inventory.status.conditions, "Approved")
-        return "Rejected", condition.message if condition else ""
+        said_why = inventory.metadata.annotations.get(REJECTION_REASON, "")
+        return "Rejected", said_why or (condition.message if condition else "")
     if said is None:
         return "Registered", "has not reported yet"
     if silent_for > SILENT_AFTER_SECONDS:

@@ -106,8 +106,8 @@ def complain(error: Exception) -> Complaint | None:
             return Complaint("DataDirectoryBusy", str(error), error.hint)
         case ApplianceFault():
             return Complaint(type(error).__name__, str(error), error.hint)
-    # By name: importing the bundles' errors would cost every command what one command needs.
-    if type(error).__module__ in ("bundles.errors", "mirror.errors"):
+    # By name: importing these would cost every command what one command needs.
+    if type(error).__module__ in ("appliance.store.base", "bundles.errors", "mirror.errors"):
         return Complaint(type(error).__name__, str(error), str(getattr(error, "hint", "")))
     if isinstance(error, OSError) and error.filename:
         return Complaint("InputOutput", f"{error.filename}: {error.strerror}.")

@@ -20,6 +20,8 @@ from appliance.service import choose_endpoints
 from tests.appliance.bundling import Made, make_bundle
 from tests.appliance.running import PATIENCE, Appliance, running
 
+SERVE = (sys.executable, "-m", "appliance", "serve")
+
 
 def test_the_ready_line_is_true_and_is_on_disk_too(appliance: Appliance) -> None:
     said = json.loads((appliance.data / "endpoints.json").read_text())
@@ -64,6 +66,36 @@ def test_a_taken_port_is_a_sentence_and_exit_code_2(appliance: Appliance, tmp_pa
     assert refused.returncode == 2
     assert f"Nothing can listen on {taken}" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("lisen = 'x'", "lisen"), ("listen = '127.0.0.1'", "not an address"), ("=", "not TOML")],
+)
+def test_wrong_settings_in_the_data_directory_are_exit_code_2(
+    tmp_path: Path, content: str, said: str
+) -> None:
+    (tmp_path / "skerry.toml").write_text(content)
+
+    refused = subprocess.run(
+        [*SERVE, "--data", str(tmp_path)], capture_output=True, text=True, timeout=PATIENCE
+    )
+
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert said in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_damaged_store_is_a_sentence_and_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "skerry.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 8192)
+    before = (tmp_path / "skerry.db").read_bytes()
+    command = [*SERVE, "--data", str(tmp_path), "--listen", "127.0.0.1:0", "--mirror-listen", "127.0.0.1:0"]
+
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "Traceback" not in refused.stderr
+    assert (tmp_path / "skerry.db").read_bytes() == before
 
 
 def test_a_mirror_that_cannot_start_ends_the_start_with_a_sentence(

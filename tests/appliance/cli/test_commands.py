@@ -266,7 +266,8 @@ def test_a_rejected_host_says_so(skerry: Terminal, appliance: Appliance) -> None
     skerry("reject", "rejected-a", "--reason", "not ours")
     shown = skerry("hosts", "show", "rejected-a", "-o", "json")
 
-    assert json.loads(shown.out)["phase"] == "Rejected"
+    view = json.loads(shown.out)
+    assert (view["phase"], view["reason"]) == ("Rejected", "not ours")
 
 
 def test_waiting_for_a_host_that_nobody_approved_is_exit_code_8(

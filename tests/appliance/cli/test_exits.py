@@ -9,6 +9,7 @@ from appliance.cli.exits import CODE_OF_REASON, CommandFailed, Complaint, ExitCo
 from appliance.cli.run import wants_json
 from appliance.cli.topics import EXIT_CODES
 from appliance.errors import ConfigurationError, DataDirectoryBusy, Refused
+from appliance.store.base import Unavailable
 from bundles import errors as bundles
 from mirror import errors as mirror
 
@@ -54,6 +55,7 @@ def test_the_help_topic_explains_every_number() -> None:
         (mirror.DigestInvalid("x"), 6),
         (CommandFailed("TimedOut", "x"), 4),
         (CommandFailed("NeedsApproval", "x"), 8),
+        (Unavailable("x"), 1),
         (FileNotFoundError(2, "No such file", "f"), 1),
     ],
 )
