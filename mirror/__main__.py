@@ -1,36 +1,20 @@
-"""`skerry-mirror serve`: one registry on one listener, until SIGTERM.
+"""`skerry-mirror`: the registry's own command line. Each command's options and work are in a file of its own.
 
-One JSON line on stdout says that it is ready and where; talk goes to stderr. Exit status 0 after SIGTERM or
-SIGINT, 1 when it cannot start, 2 for wrong usage.
+Exit status 0 when done (after SIGTERM or SIGINT when serving), 1 when it cannot, 2 for wrong usage.
 """
 
 import argparse
-import asyncio
-import ctypes
-import json
-import logging
-import signal
-import ssl
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from mirror.errors import MirrorError
-
-PR_SET_PDEATHSIG = 1  # prctl(2)
+from mirror.serve import add_serve_options, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    if options.exit_with_parent:
-        _die_with_parent()
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    import uvloop
-
     try:
-        uvloop.run(_serve(options))
+        serve(options)
     except (MirrorError, OSError) as error:
         hint = f"\nhint: {error.hint}" if isinstance(error, MirrorError) and error.hint else ""
         print(f"skerry-mirror cannot serve {options.root}: {error}{hint}", file=sys.stderr)
@@ -38,78 +22,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _serve(options: argparse.Namespace) -> None:
-    from mirror.registry import Registry
-    from mirror.server import Server
-
-    host, port = options.listen
-    tls = _tls_context(options.tls_cert, options.tls_key) if options.tls_cert else None
-    registry = Registry(options.root)
-    try:
-        server = Server(registry)
-        stopped = _stop_signal()
-        address, bound = await server.start(host, port, tls=tls)
-        print(json.dumps({"ready": True, "listen": _render_listen(address, bound)}), flush=True)
-        await stopped.wait()
-        await server.stop()
-    finally:
-        registry.close()
-
-
-def _stop_signal() -> asyncio.Event:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    return stopped
-
-
-def _die_with_parent() -> None:
-    """An orphan would keep the port from its successor, so the kernel ends us with whoever started us.
-
-    We are made to be killed at any point. A parent that was gone before this call is not noticed.
-    """
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
-    return context
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="skerry-mirror", description="An OCI registry for where there is no internet."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    serve = commands.add_parser("serve", help="serve a folder as an OCI registry")
-    serve.add_argument(
-        "--root", type=Path, required=True, metavar="DIR", help="where the registry's data lie"
-    )
-    serve.add_argument(
-        "--listen", type=_parse_listen, required=True, metavar="ADDR:PORT", help="port 0 picks a free one"
-    )
-    serve.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
-    serve.add_argument(
-        "--tls-key", type=Path, metavar="FILE", help="its key, PEM; the certificate's file if not given"
-    )
-    serve.add_argument(
-        "--exit-with-parent", action="store_true", help="stop when the process that started it is gone"
-    )
+    add_serve_options(commands.add_parser("serve", help="serve a folder as an OCI registry"))
     return parser
-
-
-def _parse_listen(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not ADDR:PORT")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _render_listen(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from mirror.errors import (
     TooLarge,
 )
 from mirror.oci import OCI_INDEX, parse_digest
+from mirror.paths import parse_path
 from mirror.problems import render_error, render_problem
 from mirror.pushing import BlobReceiver, Discarded, ManifestReceiver, created_blob, upload_headers
 from mirror.ranges import Unsatisfiable, parse_content_range, parse_range
@@ -61,7 +62,7 @@ class Distribution:
     def begin(self, request: Request) -> Outcome:
         """Answer, or say where the body goes. Never raises MirrorError."""
         try:
-            resource, repository, last = _resource(request.path)
+            resource, repository, last = parse_path(request.path)
             methods = self._routes.get(resource)
             if methods is None:
                 return render_error(404, "UNSUPPORTED", f"there is nothing at {request.path[:200]!r}")
@@ -250,31 +251,6 @@ class Distribution:
         if not (text.isascii() and text.isdigit() and len(text) < 10):
             raise RequestInvalid(f"n={text[:20]!r} is not a count")
         return min(int(text), self._registry.limits.page)
-
-
-def _resource(path: str) -> tuple[str, str, str]:
-    """What a path names, its repository, and its last part (a digest, tag or upload)."""
-    if path in ("/v2/", "/v2"):
-        return "ping", "", ""
-    if path == "/v2/_catalog":
-        return "catalog", "", ""
-    if not path.startswith("/v2/") or path.count("/") < 4:
-        return "", "", ""
-    name, kind, last = path[4:].rsplit("/", 2)
-    if kind == "uploads" and name.endswith("/blobs"):
-        return ("upload" if last else "uploads"), name.removesuffix("/blobs"), last
-    match kind, last:
-        case "blobs", "uploads":
-            return "uploads", name, ""
-        case "blobs", _:
-            return "blob", name, last
-        case "manifests", _:
-            return "manifest", name, last
-        case "tags", "list":
-            return "tags", name, ""
-        case "referrers", _:
-            return "referrers", name, last
-    return "", "", ""
 
 
 def _check_chunk(request: Request, upload: RepositoryUpload) -> int | None:
