@@ -26,9 +26,8 @@ class Writers:
         self._lock = threading.Lock()
 
     def close(self) -> None:
+        """Blocks are let go of, not closed: an error's traceback may still look into one."""
         self._pool.shutdown()
-        for block in self._blocks:
-            block.close()
         self._blocks.clear()
 
     def take_block(self) -> mmap.mmap:
@@ -41,8 +40,6 @@ class Writers:
         with self._lock:
             if len(self._blocks) < BLOCKS_KEPT:
                 self._blocks.append(block)
-                return
-        block.close()
 
     def start(self, appender: "Appender", block: mmap.mmap, offset: int) -> Future[None]:
         return self._pool.submit(appender.write_block, block, offset)
