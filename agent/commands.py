@@ -34,13 +34,13 @@ from agent.protocol.client_config import (
     parse_registration,
     render_registration,
 )
-from agent.protocol.discovery import HostState
+from agent.protocol.discovery import TXT_ID, HostState
 from agent.protocol.report import Report
 from agent.reference import parse_reference
 from agent.registry import Registry, open_registry
 from agent.reporter import Reporter
 from agent.settle import Settled
-from agent.status import build_report, read_version
+from agent.status import build_report, find_addresses, read_version
 from agent.upgrade import resume, switch_back, upgrade
 
 log = logging.getLogger("agent")
@@ -188,18 +188,19 @@ def _register(machine: Machine, options: RegisterOptions, *, state_path: Path) -
 
     registration = _read_registration(machine.host, options)
     labels = {**_read_labels(machine.host), **options.labels}
-    return wait_for_admission(
-        lambda: register_host(
-            machine.host,
-            registration,
-            state_path=state_path,
-            labels=labels,
-            software=read_version(),
-        ),
-        stop=machine.stop,
-        first_delay=options.first_delay,
-        max_delay=options.max_delay,
-    )
+    with _announcing_arrival(machine, towards=registration.url):
+        return wait_for_admission(
+            lambda: register_host(
+                machine.host,
+                registration,
+                state_path=state_path,
+                labels=labels,
+                software=read_version(),
+            ),
+            stop=machine.stop,
+            first_delay=options.first_delay,
+            max_delay=options.max_delay,
+        )
 
 
 def _read_registration(host: Host, options: RegisterOptions) -> Registration:
@@ -285,6 +286,16 @@ def _registry_for(machine: Machine, image: str, connection: Connection | None) -
         host=machine.host,
         ca_pem=connection.ca_pem if connection else "",
     )
+
+
+def _announcing_arrival(machine: Machine, *, towards: str) -> AbstractContextManager[None]:
+    """Say that we are here before we are anybody: a technician sees us even if registering fails."""
+    if not machine.config.discovery:
+        return nullcontext()
+    from agent.discovery import announce, describe_host
+
+    texts = describe_host(machine.host, state="unreg", version=read_version())
+    return announce(f"new-{texts[TXT_ID]}", texts, addresses=find_addresses(towards))
 
 
 def _announcing(

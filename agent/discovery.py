@@ -7,6 +7,7 @@ an address to try; the CA that came with the medium decides whether to believe i
 import hashlib
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -85,14 +86,21 @@ def announce(
             properties=dict(texts),
             server=f"{name}.local.",
         )
-        try:
-            zeroconf.register_service(info, allow_name_change=True)
-        except (OSError, Error) as error:
-            log.info("mDNS: cannot announce %s: %s", name, error)
+        # Probing for the name takes over a second (RFC 6762 section 8.1); nothing waits for it.
+        speaking = threading.Thread(target=_speak, args=(zeroconf, info), name="mdns", daemon=True)
+        speaking.start()
         yield
+        speaking.join()
     finally:
         with suppress(OSError, Error):
             zeroconf.close()
+
+
+def _speak(zeroconf: Zeroconf, info: ServiceInfo) -> None:
+    try:
+        zeroconf.register_service(info, allow_name_change=True)
+    except (OSError, Error) as error:
+        log.info("mDNS: cannot announce %s: %s", info.name, error)
 
 
 def find_appliances(*, seconds: float, interfaces: Sequence[str] = ()) -> list[FoundAppliance]:

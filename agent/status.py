@@ -50,7 +50,7 @@ def build_report(installation: Installation, *, record: Record | None = None, to
         transaction=render_transaction(record) if record else None,
         history=history,
         hostname=_read_hostname(host),
-        addresses=_find_addresses(towards),
+        addresses=find_addresses(towards),
         uptime_seconds=host.uptime_seconds(),
         reported_at=now_text(),
     )
@@ -96,7 +96,7 @@ def _read_hostname(host: Host) -> str:
     return host.read_text("/etc/hostname") or socket.gethostname()
 
 
-def _find_addresses(towards: str) -> list[str]:
+def find_addresses(towards: str) -> list[str]:
     """Return our address on the way to the appliance. Connecting a datagram socket sends nothing."""
     url = urlsplit(towards)
     if not url.hostname:
