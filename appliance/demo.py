@@ -437,6 +437,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def _all_run(views: Sequence[HostView], names: Sequence[str], image: Image, *, slot: str) -> bool:
