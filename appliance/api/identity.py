@@ -23,7 +23,7 @@ from appliance.resources.meta import Kind, decode
 from appliance.store.base import NotFound, Store
 
 IDENTITY = "identity"  # the key under which a request carries who is asking
-PLAN_VERBS = frozenset(("get", "list", "watch", "patch"))
+PLAN_VERBS = frozenset(("get", "list", "watch", "patch", "update"))  # the system-agent writes it back whole
 
 # Paths that anybody may ask for: they name no host.
 PUBLIC_PATHS = frozenset(("/healthz", "/livez", "/readyz", "/metrics"))

@@ -82,6 +82,20 @@ def test_a_host_reads_and_patches_its_own_plan(appliance: Appliance, bearer: str
     assert changed["data"]["applied-checksum"] == "YWJj"
 
 
+def test_a_host_writes_its_own_plan_back_whole_as_elementals_agent_does(
+    appliance: Appliance, bearer: str
+) -> None:
+    _, _, secret = ask(appliance, "GET", f"{SECRETS}/identity-own", authorization=bearer)
+    secret["data"]["success-count"] = "MQ=="
+
+    written, _, changed = ask(
+        appliance, "PUT", f"{SECRETS}/identity-own", authorization=bearer, body=json.dumps(secret).encode()
+    )
+
+    assert written == 200
+    assert changed["data"]["success-count"] == "MQ=="
+
+
 def test_a_host_lists_its_own_plan_by_name_only(appliance: Appliance, bearer: str) -> None:
     own = ask(appliance, "GET", f"{SECRETS}?fieldSelector=metadata.name%3Didentity-own", authorization=bearer)
 
@@ -101,7 +115,7 @@ def test_a_host_lists_its_own_plan_by_name_only(appliance: Appliance, bearer: st
         ("GET", "/api/v1/secrets?fieldSelector=metadata.name%3Didentity-own"),
         ("GET", "/api/v1/namespaces/other/secrets/identity-own"),
         ("DELETE", f"{SECRETS}/identity-own"),
-        ("PUT", f"{SECRETS}/identity-own"),
+        ("PUT", f"{SECRETS}/identity-other"),
         ("PATCH", f"{SECRETS}/identity-other"),
         ("POST", SECRETS),
         (
