@@ -84,8 +84,12 @@ def remove_tree(path: Path) -> None:
     if not path.exists():
         return
     if os.geteuid() != 0:
-        for directory, _, _ in os.walk(path):
-            os.chmod(directory, 0o700)
+        path.chmod(0o700)
+        for directory, names, _ in os.walk(path):
+            # Before the walk enters them: it passes over what it may not read.
+            for child in (Path(directory, name) for name in names):
+                if not child.is_symlink():
+                    child.chmod(0o700)
     shutil.rmtree(path)
 
 
