@@ -45,6 +45,19 @@ class Database:
         return self.connection().execute(query, values).fetchall()
 
     @contextmanager
+    def reading(self) -> Iterator[None]:
+        """What is asked inside it is of one moment."""
+        connection = self.connection()
+        if connection.in_transaction:
+            yield
+            return
+        connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            connection.execute("COMMIT")
+
+    @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing, durable at the end; `one` and `all` inside it see what it has done so far."""
         with self._writing:

@@ -18,6 +18,10 @@ MirrorError
 ├── RequestInvalid        a request that makes no sense whatever the mirror holds
 ├── Unsupported           a request the mirror understands and does not do
 ├── IndexTooNew           the index on disk was written by a newer mirror
+├── IndexMissing          the index is gone or half rebuilt, and what the mirror holds is not
+├── MirrorBusy            something that needs the mirror for itself, and others have it open
+├── SettingInvalid        a file of passwords or rules that cannot be used
+├── CredentialsInvalid    credentials that are wrong, or cannot be read
 └── TransferFailed        another registry or layout could not be read or written
 """
 
@@ -99,6 +103,22 @@ class Unsupported(MirrorError):
 
 
 class IndexTooNew(MirrorError):
+    pass
+
+
+class IndexMissing(MirrorError):
+    pass
+
+
+class MirrorBusy(MirrorError):
+    pass
+
+
+class SettingInvalid(MirrorError):
+    pass
+
+
+class CredentialsInvalid(MirrorError):
     pass
 
 

@@ -2,15 +2,20 @@
 
 Blobs lie in files (`mirror.blobs`); manifests are kept here too, since they are small and asked for by the
 thousand. Nothing here checks a digest or reads a manifest: it is told.
+
+Whatever comes to name a blob asks inside its transaction whether the blob is there, and collection deletes
+files inside transactions too: so no order of the two leaves a name without its content.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from mirror.database import Database
-from mirror.errors import BlobUnknown, ManifestUnknown, NameUnknown
+from mirror.errors import BlobUnknown, IndexMissing, ManifestBlobUnknown, ManifestUnknown, NameUnknown
+from mirror.names import Deleted, NameJournal, Names, Put, Tagged, Untagged, events_of
 from mirror.oci import Digest
 
 SCHEMA_VERSION = 1
@@ -56,9 +61,33 @@ class ManifestRecord:
     annotations: str = "{}"
 
 
+IsThere = Callable[[Digest], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """Everything the index names, at one moment; repositories by their number."""
+
+    repositories: dict[int, str]
+    manifests: dict[tuple[int, Digest], ManifestRecord]  # without annotations
+    tags: list[tuple[int, str, Digest]]
+    blobs: list[tuple[int, Digest]]
+
+
 class Index:
-    def __init__(self, path: Path) -> None:
+    """`journal` is told of every change of names before it is committed."""
+
+    def __init__(self, path: Path, journal: NameJournal) -> None:
+        if journal.exists() and not path.exists():
+            raise IndexMissing(
+                f"the mirror's index {path} is missing, and {journal.path} says that there was one",
+                hint="make it again from the blobs: skerry mirror rebuild",
+            )
         self._database = Database(path, schema=SCHEMA, version=SCHEMA_VERSION)
+        self._journal = journal
+        if not journal.exists():
+            with self._database.transaction():
+                self.compact_journal()
 
     def close(self) -> None:
         self._database.close()
@@ -74,10 +103,13 @@ class Index:
         )
         return row is not None
 
-    def link_blob(self, repository: str, digest: Digest) -> None:
+    def link_blob(self, repository: str, digest: Digest, *, is_there: IsThere) -> None:
+        """Raises BlobUnknown if the blob is not there when the link is made."""
         if self.has_blob(repository, digest):
             return
         with self._database.transaction() as connection:
+            if not is_there(digest):
+                raise BlobUnknown(f"blob {digest} is not in this mirror", hint="push it again")
             number = _repository_number(connection, repository)
             connection.execute("INSERT OR IGNORE INTO blob_links VALUES (?, ?)", (number, digest))
 
@@ -94,9 +126,27 @@ class Index:
     # manifests
 
     def put_manifest(
-        self, repository: str, record: ManifestRecord, *, content: bytes, tags: Sequence[str] = ()
+        self,
+        repository: str,
+        record: ManifestRecord,
+        *,
+        content: bytes,
+        blobs: Sequence[Digest],
+        is_there: IsThere,
+        tags: Sequence[str] = (),
     ) -> None:
+        """`blobs` are what the repository must have; raises ManifestBlobUnknown for one that it lost."""
         with self._database.transaction() as connection:
+            for digest in blobs:
+                if not (is_there(digest) and self.has_blob(repository, digest)):
+                    raise ManifestBlobUnknown(
+                        f"{repository} has no blob {digest}, which the manifest names",
+                        hint="push the blob first",
+                    )
+            if not is_there(record.digest):
+                raise ManifestUnknown(
+                    f"manifest {record.digest} was collected meanwhile", hint="push it again"
+                )
             number = _repository_number(connection, repository)
             connection.execute("INSERT OR IGNORE INTO contents VALUES (?, ?)", (record.digest, content))
             connection.execute(
@@ -106,6 +156,7 @@ class Index:
                 (number, *astuple(record)),
             )
             _put_tags(connection, number, tags, record.digest)
+            self._journal.append(Put(repository, record.digest, record.media_type, tuple(tags)))
 
     def put_tags(self, repository: str, tags: Sequence[str], digest: Digest) -> None:
         with self._database.transaction() as connection:
@@ -117,6 +168,7 @@ class Index:
             if row is None:
                 raise ManifestUnknown(f"{repository} has no manifest {digest}")
             _put_tags(connection, row[0], tags, digest)
+            self._journal.append(Tagged(repository, digest, tuple(tags)))
 
     def manifest(self, repository: str, digest: Digest) -> StoredManifest:
         row = self._database.one(
@@ -160,6 +212,7 @@ class Index:
                 " (SELECT 1 FROM manifests WHERE manifests.digest = contents.digest)",
                 (digest,),
             )
+            self._journal.append(Deleted(repository, digest))
 
     def delete_tag(self, repository: str, tag: str) -> None:
         with self._database.transaction() as connection:
@@ -170,6 +223,68 @@ class Index:
             )
             if deleted.rowcount == 0:
                 raise ManifestUnknown(f"{repository} has no tag {tag}")
+            self._journal.append(Untagged(repository, tag))
+
+    def transaction(self) -> AbstractContextManager[object]:
+        """One change of several of the methods below, durable at its end; no other writer comes between."""
+        return self._database.transaction()
+
+    # for those who look at everything: collection, verification, rebuilding
+
+    def holdings(self) -> Holdings:
+        """All names at one moment; inside a transaction, at that moment."""
+        with self._database.reading():
+            ask = self._database.all
+            return Holdings(
+                repositories=dict(ask("SELECT id, name FROM repositories")),
+                manifests={
+                    (row[0], row[1]): ManifestRecord(*row[1:])
+                    for row in ask(
+                        "SELECT repository, digest, media_type, size, subject, artifact_type FROM manifests"
+                    )
+                },
+                tags=ask("SELECT repository, name, digest FROM tags"),
+                blobs=ask("SELECT repository, digest FROM blob_links"),
+            )
+
+    def content(self, digest: Digest) -> bytes | None:
+        """A manifest's bytes, whatever repositories it is in."""
+        row = self._database.one("SELECT content FROM contents WHERE digest = ?", digest)
+        return None if row is None else bytes(row[0])
+
+    def is_named(self, digest: Digest) -> bool:
+        """Whether any repository has a blob or a manifest of this digest."""
+        row = self._database.one(
+            "SELECT EXISTS (SELECT 1 FROM manifests WHERE digest = ?1)"
+            " OR EXISTS (SELECT 1 FROM blob_links WHERE digest = ?1)",
+            digest,
+        )
+        return row is not None and bool(row[0])
+
+    def forget(self, manifests: Sequence[tuple[int, Digest]], blobs: Sequence[tuple[int, Digest]]) -> None:
+        """Take names away; inside a transaction of the caller's, who compacts the journal after it."""
+        connection = self._database.connection()
+        connection.executemany("DELETE FROM manifests WHERE repository = ? AND digest = ?", manifests)
+        connection.executemany("DELETE FROM blob_links WHERE repository = ? AND digest = ?", blobs)
+        connection.execute("DELETE FROM contents WHERE digest NOT IN (SELECT digest FROM manifests)")
+        connection.execute(
+            "DELETE FROM tags WHERE NOT EXISTS (SELECT 1 FROM manifests m"
+            " WHERE m.repository = tags.repository AND m.digest = tags.digest)"
+        )
+        connection.execute(
+            "DELETE FROM repositories WHERE id NOT IN (SELECT repository FROM manifests"
+            " UNION SELECT repository FROM blob_links UNION SELECT repository FROM tags)"
+        )
+
+    def compact_journal(self) -> None:
+        """Write the journal anew, as short as can be; inside a transaction of the caller's."""
+        holdings = self.holdings()
+        names = Names()
+        for (number, digest), record in holdings.manifests.items():
+            names.manifests[holdings.repositories[number], digest] = record.media_type
+        for number, tag, digest in holdings.tags:
+            names.tags[holdings.repositories[number], tag] = digest
+        self._journal.rewrite(events_of(names))
 
     # lists, in byte order; `last` is exclusive, a limit below zero is none
 

@@ -89,9 +89,14 @@ class Intake:
         """Make everything that was added a blob; on return all of it is durable."""
         while self._unsealed:
             self._unsealed.popleft().result()
-        finals = {self._blobs.path(digest): sealed for digest, sealed in self._added.items()}
+        finals = {
+            self._blobs.path(digest): sealed
+            for digest, sealed in self._added.items()
+            if not self._blobs.is_durable(digest)
+        }
         try:
             for final, sealed in finals.items():
+                os.utime(sealed)
                 os.rename(sealed, final)
             for directory in {final.parent for final in finals}:
                 sync_directory(directory)

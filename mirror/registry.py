@@ -2,13 +2,16 @@
 
 `Registry` ties the files (`mirror.blobs`, `mirror.uploads`) to what is visible (`mirror.index`) and keeps the
 order that makes a crash harmless: content durable first, then its link, tags last. Any number of processes
-may have the same root open. Collecting garbage is not here.
+may have the same root open. Collecting garbage is `mirror.collection`'s affair.
 
     root/blobs/<algorithm>/<hex>   content, manifests too
     root/staging/                  what is on its way in
     root/index.db                  who may see what
+    root/names.log                 what content cannot tell, to make the index again
 """
 
+import fcntl
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,14 +23,17 @@ from mirror.blobs import BlobStore, BytesCopied, copied_nothing_to_tell
 from mirror.errors import (
     BlobUnknown,
     DigestInvalid,
+    IndexMissing,
     ManifestBlobUnknown,
     ManifestInvalid,
     ManifestUnknown,
+    MirrorBusy,
     TooLarge,
 )
 from mirror.index import Index, ManifestRecord, StoredManifest
 from mirror.intake import Intake, sweep_intakes
 from mirror.limits import DEFAULT_LIMITS, Limits
+from mirror.names import NameJournal
 from mirror.oci import (
     Descriptor,
     Digest,
@@ -45,6 +51,10 @@ from mirror.oci import (
 )
 from mirror.oci import Index as ImageIndex
 from mirror.uploads import Upload, Uploads
+
+INDEX = "index.db"
+JOURNAL = "names.log"
+REBUILDING = "rebuilding"  # there while the index is being exchanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +98,30 @@ class Registry:
     def __init__(self, root: Path, *, limits: Limits = DEFAULT_LIMITS) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.limits = limits
-        self._blobs = BlobStore(root, floor=limits.free_space)
+        self._presence = enter(root)
+        self._blobs = BlobStore(
+            root, floor=limits.free_space, quota=limits.quota, renewal_seconds=limits.renewal_seconds
+        )
         self._uploads = Uploads(self._blobs, limits)
-        self._index = Index(root / "index.db")
+        self._index = Index(root / INDEX, NameJournal(root / JOURNAL))
         self.sweep()
 
     def close(self) -> None:
         self._index.close()
         self._blobs.close()
+        if self._presence >= 0:
+            os.close(self._presence)
+            self._presence = -1
+
+    @property
+    def blobs(self) -> BlobStore:
+        """For the rooms beside this one: collection and verification."""
+        return self._blobs
+
+    @property
+    def index(self) -> Index:
+        """For the rooms beside this one: collection and verification."""
+        return self._index
 
     def sweep(self) -> int:
         """End stale uploads and remove what dead writers left; how many were removed."""
@@ -105,11 +131,13 @@ class Registry:
     # blobs
 
     def has_blob(self, digest: str, repository: str | None = None) -> bool:
-        """In the mirror at all, or visible in one repository."""
+        """In the mirror at all, or visible in one repository. Who hears yes has a new lease on it."""
         known = parse_digest(digest)
-        return self._blobs.has(known) and (repository is None or self._index.has_blob(repository, known))
+        return self._blobs.renew(known) and (repository is None or self._index.has_blob(repository, known))
 
     def blob_size(self, repository: str, digest: str) -> int:
+        """Pushers ask this before they leave a blob out, so it gives a lease."""
+        self._blobs.renew(parse_digest(digest))
         return self._blobs.size(self._visible(repository, digest))
 
     def open_blob(self, repository: str, digest: str) -> int:
@@ -120,9 +148,9 @@ class Registry:
         """Make an already stored blob visible in a repository."""
         check_repository(repository)
         known = parse_digest(digest)
-        if not self._blobs.has(known):
+        if not self._blobs.renew(known):
             raise BlobUnknown(f"blob {digest} is not in this mirror")
-        self._index.link_blob(repository, known)
+        self._index.link_blob(repository, known, is_there=self._blobs.has)
 
     def import_blob(
         self, repository: str, source: Path, digest: str, progress: BytesCopied = copied_nothing_to_tell
@@ -135,7 +163,7 @@ class Registry:
         check_repository(repository)
         known = parse_digest(digest)
         was_copied = self._blobs.copy_in(source, known, on_copied=progress)
-        self._index.link_blob(repository, known)
+        self._index.link_blob(repository, known, is_there=self._blobs.has)
         return was_copied
 
     def open_intake(self) -> Intake:
@@ -199,10 +227,12 @@ class Registry:
         if digest and digest_of(content, algorithm_of(wanted)) != wanted:
             raise DigestInvalid(f"the manifest's bytes do not have digest {digest}")
         manifest = parse_manifest(content, media_type)
-        self._check_blobs(repository, manifest)
+        blobs = self._check_blobs(repository, manifest)
         self._blobs.put(content, wanted)
         record = _record(manifest, digest=wanted, media_type=media_type, size=len(content))
-        self._index.put_manifest(repository, record, content=content, tags=tags)
+        self._index.put_manifest(
+            repository, record, content=content, blobs=blobs, is_there=self._blobs.has, tags=tags
+        )
         return PutManifest(wanted, record.subject)
 
     def put_tags(self, repository: str, tags: Sequence[str], digest: str) -> None:
@@ -213,10 +243,12 @@ class Registry:
         self._index.put_tags(repository, tags, parse_digest(digest))
 
     def get_manifest(self, repository: str, reference: str) -> StoredManifest:
-        """By tag or by digest. Raises ManifestUnknown."""
+        """By tag or by digest, which gives a lease on it and all that it names. Raises ManifestUnknown."""
         check_repository(repository)
         if ":" in reference:
-            return self._index.manifest(repository, parse_digest(reference))
+            digest = parse_digest(reference)
+            self._blobs.renew(digest)
+            return self._index.manifest(repository, digest)
         check_tag(reference)
         return self._index.tagged_manifest(repository, reference)
 
@@ -272,15 +304,42 @@ class Registry:
             raise BlobUnknown(f"{repository} has no blob {digest}")
         return known
 
-    def _check_blobs(self, repository: str, manifest: Manifest | ImageIndex | OtherManifest) -> None:
-        if not isinstance(manifest, Manifest):
-            return
-        for descriptor in (manifest.config, *manifest.layers):
-            if not descriptor.is_foreign and not self.has_blob(descriptor.digest, repository):
+    def _check_blobs(self, repository: str, manifest: Manifest | ImageIndex | OtherManifest) -> list[Digest]:
+        """What the manifest needs of its repository, which has all of it."""
+        needed = needed_blobs(manifest)
+        for digest in needed:
+            if not self.has_blob(digest, repository):
                 raise ManifestBlobUnknown(
-                    f"{repository} has no blob {descriptor.digest}, which the manifest names",
+                    f"{repository} has no blob {digest}, which the manifest names",
                     hint="push the blob first",
                 )
+        return needed
+
+
+def needed_blobs(manifest: Manifest | ImageIndex | OtherManifest) -> list[Digest]:
+    """The blobs that must be there for a manifest to be whole: config and layers, foreign ones excepted."""
+    if not isinstance(manifest, Manifest):
+        return []
+    parts = (manifest.config, *manifest.layers)
+    return [parse_digest(part.digest) for part in parts if not part.is_foreign]
+
+
+def enter(root: Path) -> int:
+    """Be seen in a mirror's folder for as long as the returned descriptor is open. Raises IndexMissing."""
+    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MirrorBusy(f"the mirror {root} is being rebuilt", hint="wait until that is done") from None
+        if (root / REBUILDING).exists():
+            raise IndexMissing(
+                f"a rebuild of the mirror {root} was interrupted", hint="run it again: skerry mirror rebuild"
+            )
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def _record(

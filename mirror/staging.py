@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 from mirror.appending import BLOCK_BYTES, Appender, Writers
 from mirror.errors import NoSpace, UploadBusy, UploadUnknown
 from mirror.oci import Digest
+from mirror.space import Quota
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 READ_BYTES = 1024 * 1024
 YOUNG_SECONDS = 60.0  # a new file is unlocked for a moment
 LOCK_PATIENCE_SECONDS = 2.0
+UNBOUNDED = Quota(limit=0)
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -37,23 +39,36 @@ class Hashed:
 class StagedFile:
     """Use one writer at a time; `write` may be called from any thread."""
 
-    def __init__(self, path: Path, fd: int, *, hashed: Hashed, writers: Writers, floor: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        fd: int,
+        *,
+        hashed: Hashed,
+        writers: Writers,
+        floor: int,
+        quota: Quota = UNBOUNDED,
+    ) -> None:
         self.path = path
         self.offset = hashed.offset
         self._fd = fd
         self._hash = hashed.state
         self._floor = floor
+        self._quota = quota
         self._appender = Appender(fd, offset=hashed.offset, writers=writers)
 
     @classmethod
-    def create(cls, path: Path, *, algorithm: str, writers: Writers, floor: int) -> Self:
+    def create(
+        cls, path: Path, *, algorithm: str, writers: Writers, floor: int, quota: Quota = UNBOUNDED
+    ) -> Self:
         check_room(path.parent, 0, floor=floor)
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise no_room(error, path.parent) from error
         fcntl.flock(fd, fcntl.LOCK_EX)
-        return cls(path, fd, hashed=Hashed(0, hashlib.new(algorithm)), writers=writers, floor=floor)
+        hashed = Hashed(0, hashlib.new(algorithm))
+        return cls(path, fd, hashed=hashed, writers=writers, floor=floor, quota=quota)
 
     @classmethod
     def reopen(
@@ -64,6 +79,7 @@ class StagedFile:
         known: Hashed | None,
         writers: Writers,
         floor: int,
+        quota: Quota = UNBOUNDED,
         patience_seconds: float = LOCK_PATIENCE_SECONDS,
     ) -> Self:
         """Go on with a file that another request, or another process before a restart, has begun.
@@ -82,11 +98,12 @@ class StagedFile:
         except BaseException:
             os.close(fd)
             raise
-        return cls(path, fd, hashed=known, writers=writers, floor=floor)
+        return cls(path, fd, hashed=known, writers=writers, floor=floor, quota=quota)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append. After NoSpace the file holds a beginning of what was written."""
         check_room(self.path.parent, len(data), floor=self._floor)
+        self._quota.take(len(data))
         view = memoryview(data)
         for start in range(0, len(view), BLOCK_BYTES):
             self._write_piece(view[start : start + BLOCK_BYTES])
@@ -104,6 +121,7 @@ class StagedFile:
         try:
             self._flush()
             os.fchmod(self._fd, 0o444)
+            os.utime(self._fd)  # a blob's lease begins when it becomes one (mirror.blobs)
             os.fsync(self._fd)
             os.rename(self.path, final)
             sync_directory(final.parent)
