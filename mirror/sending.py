@@ -24,6 +24,13 @@ TLS_WRITE_BYTES = 256 * 1024  # as fast as larger ones, and a quarter of their m
 FLUSH_POLL_SECONDS = 0.002
 
 
+BytesSent = Callable[[int], None]  # how many bytes were sent since the last call
+
+
+def sent_nothing_to_tell(count: int) -> None:
+    """The `BytesSent` of those who do not ask."""
+
+
 class Sender:
     """`stall_seconds` is how long a client may read nothing before it is cut off.
 
@@ -38,7 +45,9 @@ class Sender:
     def close(self) -> None:
         self._pool.shutdown()
 
-    async def send_plain(self, transport: asyncio.Transport, part: FileSlice) -> None:
+    async def send_plain(
+        self, transport: asyncio.Transport, part: FileSlice, on_sent: BytesSent = sent_nothing_to_tell
+    ) -> None:
         """By sendfile, past the transport."""
         loop = asyncio.get_running_loop()
         await self._flush(transport)
@@ -47,16 +56,23 @@ class Sender:
             offset, end = part.offset, part.offset + part.length
             while offset < end:
                 burst = loop.run_in_executor(self._pool, _send_burst, sock, part.fd, offset, end)
-                offset = await _completed(burst)
-                if transport.is_closing():
-                    raise ConnectionResetError("the client went away")
+                reached = await _completed(burst)
+                on_sent(reached - offset)
+                offset = reached
                 if offset < end:
+                    if transport.is_closing():
+                        raise ConnectionResetError("the client went away")
                     async with asyncio.timeout(self._stall_seconds):
                         await _writable(loop, sock)
         finally:
             os.close(sock)
 
-    async def send_tls(self, write: Callable[[bytes], Awaitable[None]], part: FileSlice) -> None:
+    async def send_tls(
+        self,
+        write: Callable[[bytes], Awaitable[None]],
+        part: FileSlice,
+        on_sent: BytesSent = sent_nothing_to_tell,
+    ) -> None:
         """By large writes; the next is read while one is being encrypted."""
         loop = asyncio.get_running_loop()
         offset, end = part.offset, part.offset + part.length
@@ -69,6 +85,7 @@ class Sender:
                 if chunk:
                     async with asyncio.timeout(self._stall_seconds):
                         await write(chunk)
+                    on_sent(len(chunk))
             finally:
                 chunk = await _completed(reading)
             if offset < end and not chunk:

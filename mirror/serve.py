@@ -6,14 +6,24 @@ One JSON line on stdout says that it is ready and where; talk goes to stderr.
 import argparse
 import asyncio
 import ctypes
+import datetime
 import json
 import logging
+import os
 import signal
 import ssl
 import sys
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mirror.guard import Guard
+    from mirror.oversight import Exchange, Oversight
+    from mirror.registry import Registry
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
+DEFAULT_RATE = 1000.0
 
 
 def add_serve_options(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +36,23 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
     parser.add_argument(
         "--tls-key", type=Path, metavar="FILE", help="its key, PEM; the certificate's file if not given"
+    )
+    parser.add_argument(
+        "--htpasswd", type=Path, metavar="FILE", help="users and bcrypt hashes; pushes and deletes need one"
+    )
+    parser.add_argument(
+        "--access", type=Path, metavar="FILE", help="TOML: who may pull, push and delete in which repository"
+    )
+    parser.add_argument("--read-only", action="store_true", help="refuse pushes and deletes")
+    parser.add_argument(
+        "--rate-limit",
+        type=_parse_rate,
+        metavar="N",
+        help=f"requests a second from one address, 0 for no limit; {DEFAULT_RATE:.0f} if not given, "
+        "and then loopback has none",
+    )
+    parser.add_argument(
+        "--access-log", action="store_true", help="one line of JSON a request on standard error"
     )
     parser.add_argument(
         "--exit-with-parent", action="store_true", help="stop when the process that started it is gone"
@@ -48,11 +75,18 @@ async def _serve(options: argparse.Namespace) -> None:
     from mirror.registry import Registry
     from mirror.server import Server
 
+    guard = _guard(options)
+
     host, port = options.listen
     tls = _tls_context(options.tls_cert, options.tls_key) if options.tls_cert else None
     registry = Registry(options.root)
     try:
-        server = Server(registry)
+        server = Server(
+            registry,
+            guard=guard,
+            oversight=_oversight(registry, options.root),
+            on_answered=_log_access if options.access_log else _keep_quiet,
+        )
         stopped = _stop_signal()
         address, bound = await server.start(host, port, tls=tls)
         print(json.dumps({"ready": True, "listen": _render_listen(address, bound)}), flush=True)
@@ -60,6 +94,44 @@ async def _serve(options: argparse.Namespace) -> None:
         await server.stop()
     finally:
         registry.close()
+
+
+def _guard(options: argparse.Namespace) -> "Guard":
+    """What was said of access. Without any of it everybody may do everything, as on a bench."""
+    from mirror.access import DEFAULT_RULE, Policy, load_rules
+    from mirror.guard import OPEN, Guard
+    from mirror.rate import RateLimiter
+
+    policy = OPEN
+    passwords = None
+    if options.htpasswd is not None:
+        from mirror.htpasswd import PasswordFile
+
+        passwords, policy = PasswordFile(options.htpasswd), Policy(otherwise=DEFAULT_RULE)
+    if options.access is not None:
+        policy = load_rules(options.access)
+    rate = DEFAULT_RATE if options.rate_limit is None else options.rate_limit
+    limiter = RateLimiter(rate, spares_loopback=options.rate_limit is None) if rate else None
+    return Guard(passwords=passwords, policy=policy, is_read_only=options.read_only, limiter=limiter)
+
+
+def _oversight(registry: "Registry", root: Path) -> "Oversight":
+    from mirror.census import take_census
+    from mirror.metrics import Metrics
+    from mirror.oversight import Oversight
+
+    check = partial(registry.list_repositories, limit=1)
+    return Oversight(Metrics(), take_census=partial(take_census, root), check=check)
+
+
+def _log_access(exchange: "Exchange") -> None:
+    from mirror.oversight import render_log_line
+
+    os.write(sys.stderr.fileno(), render_log_line(exchange, datetime.datetime.now(datetime.UTC)))
+
+
+def _keep_quiet(exchange: "Exchange") -> None:
+    """Without an access log."""
 
 
 def _stop_signal() -> asyncio.Event:
@@ -83,6 +155,12 @@ def _tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key)
     return context
+
+
+def _parse_rate(text: str) -> float:
+    if not (text.isascii() and text.isdigit() and len(text) < 8):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests")
+    return float(text)
 
 
 def _parse_listen(text: str) -> tuple[str, int]:

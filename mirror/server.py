@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,9 +22,13 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_request import BaseRequest
 from multidict import CIMultiDict
 
+from mirror.census import Census
 from mirror.distribution import Distribution
 from mirror.errors import MirrorError, RequestInvalid
+from mirror.guard import Guard
 from mirror.limits import DEFAULT_PATIENCE, Patience
+from mirror.metrics import Metrics
+from mirror.oversight import PATHS, Exchange, Oversight, route_of
 from mirror.problems import render_error, render_problem
 from mirror.registry import Registry
 from mirror.sending import Sender
@@ -46,8 +51,19 @@ T = TypeVar("T")
 class Server:
     """One listener over one registry."""
 
-    def __init__(self, registry: Registry, *, patience: Patience = DEFAULT_PATIENCE) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        patience: Patience = DEFAULT_PATIENCE,
+        guard: Guard | None = None,
+        oversight: Oversight | None = None,
+        on_answered: Callable[[Exchange], None] = lambda exchange: None,
+    ) -> None:
         self._registry = registry
+        self._guard = guard or Guard()
+        self._oversight = oversight or Oversight(Metrics(), take_census=Census, check=lambda: None)
+        self._on_answered = on_answered
         self._distribution = Distribution(registry)
         self._patience = patience
         self._work = ThreadPoolExecutor(max_workers=WORK_THREADS, thread_name_prefix="mirror-work")
@@ -87,6 +103,7 @@ class Server:
             await self._connections.shutdown(grace_seconds)
         self._work.shutdown()
         self._sender.close()
+        self._guard.close()
 
     @property
     def connections(self) -> int:
@@ -95,8 +112,9 @@ class Server:
 
     async def _answer(self, http: BaseRequest) -> web.StreamResponse:
         """One request; the broad handler keeps a fault in it from the connection's other requests."""
+        visit = Visit(http)
         try:
-            reply = await self._reply(http)
+            reply = await self._reply(visit)
         except MirrorError as error:
             reply = render_problem(error)
         except ConnectionError:
@@ -106,45 +124,69 @@ class Server:
         except Exception:
             log.exception("%s %s: failed", http.method, http.raw_path[:300])
             reply = render_error(500, "INTERNAL_ERROR", "the mirror failed; its log says why")
-        response = self._response(http, reply)
+        response = self._response(visit, reply)
         if not http.content.is_eof():
             response.force_close()
         return response
 
-    def _response(self, http: BaseRequest, reply: Reply) -> web.StreamResponse:
+    def _response(self, visit: "Visit", reply: Reply) -> web.StreamResponse:
         headers = CIMultiDict(reply.headers)
         headers["Server"] = SERVER_NAME
         if isinstance(reply.body, FileSlice):
-            return FileResponse(reply.body, status=reply.status, headers=headers, sender=self._sender)
-        body = None if http.method == "HEAD" else reply.body
+            on_sent = partial(self._count, visit, reply.status)
+            return FileResponse(
+                reply.body, status=reply.status, headers=headers, sender=self._sender, on_sent=on_sent
+            )
+        body = None if visit.http.method == "HEAD" else reply.body
+        self._count(visit, reply.status, len(body or b""))
         return web.Response(status=reply.status, headers=headers, body=body)
 
-    async def _reply(self, http: BaseRequest) -> Reply:
-        path, _, query = http.raw_path.partition("?")
-        if "%" in path:
-            path = unquote(path)
-        request = Request(http.method, path, http.headers, query)
-        if http.method in ("GET", "HEAD") and ("/manifests/" in path or "/blobs/" in path):
-            outcome = self._distribution.begin(request)
-        else:
-            outcome = await self._in_thread(partial(self._distribution.begin, request))
-        return outcome if isinstance(outcome, Reply) else await self._take_in(http, outcome)
+    def _count(self, visit: "Visit", status: int, sent: int) -> None:
+        exchange = visit.exchange(status, sent)
+        self._oversight.metrics.count(
+            route_of(exchange.path),
+            exchange.method,
+            status=status,
+            received=exchange.received,
+            sent=sent,
+            seconds=exchange.seconds,
+        )
+        self._on_answered(exchange)
 
-    async def _take_in(self, http: BaseRequest, receiver: Receiver) -> Reply:
+    async def _reply(self, visit: "Visit") -> Reply:
+        http, path = visit.http, visit.path
+        if path in PATHS:
+            return await self._in_thread(partial(self._oversight.answer, http.method, path))
+        request = Request(http.method, path, http.headers, visit.query)
+        admitted = await self._guard.admit(request, client=visit.client)
+        if isinstance(admitted, Reply):
+            return admitted
+        visit.user = admitted.user
+        if http.method in ("GET", "HEAD") and ("/manifests/" in path or "/blobs/" in path):
+            outcome = self._distribution.begin(admitted.request)
+        else:
+            outcome = await self._in_thread(partial(self._distribution.begin, admitted.request))
+        if isinstance(outcome, Reply):
+            return self._guard.with_challenge(outcome, admitted)
+        return await self._take_in(visit, outcome)
+
+    async def _take_in(self, visit: "Visit", receiver: Receiver) -> Reply:
+        http = visit.http
         if http.headers.get("Expect", "").lower() == "100-continue" and http.transport is not None:
             http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
-            await self._pour(http, receiver)
+            await self._pour(visit, receiver)
             return await self._in_thread(receiver.finish)
         except BaseException:
             await self._in_thread(receiver.break_off)
             raise
 
-    async def _pour(self, http: BaseRequest, receiver: Receiver) -> None:
+    async def _pour(self, visit: "Visit", receiver: Receiver) -> None:
         """Store a batch while the next one arrives; never more than two are in memory."""
         storing: asyncio.Future[None] | None = None
         try:
-            while batch := await self._read_batch(http):
+            while batch := await self._read_batch(visit.http):
+                visit.received += sum(map(len, batch))
                 if storing is not None:
                     await storing
                 storing = self._in_thread(partial(_store, receiver, batch))
@@ -184,11 +226,50 @@ def _store(receiver: Receiver, batch: list[bytes]) -> None:
         receiver.write(piece)
 
 
-class FileResponse(web.StreamResponse):
-    """A reply whose body is part of a file, which is closed whatever happens."""
+class Visit:
+    """One request while it is being answered: what of it is counted and logged in the end."""
 
-    def __init__(self, part: FileSlice, *, status: int, headers: CIMultiDict[str], sender: Sender) -> None:
+    def __init__(self, http: BaseRequest) -> None:
+        path, _, self.query = http.raw_path.partition("?")
+        self.http = http
+        self.path = unquote(path) if "%" in path else path
+        self.client = http.remote or ""
+        self.user = ""
+        self.received = 0
+        self._began = time.perf_counter()
+
+    def exchange(self, status: int, sent: int) -> Exchange:
+        return Exchange(
+            method=self.http.method,
+            path=self.path,
+            client=self.client,
+            user=self.user,
+            agent=self.http.headers.get("User-Agent", ""),
+            status=status,
+            received=self.received,
+            sent=sent,
+            seconds=time.perf_counter() - self._began,
+        )
+
+
+class FileResponse(web.StreamResponse):
+    """A reply whose body is part of a file, which is closed whatever happens.
+
+    `on_sent` is told how much of it left.
+    """
+
+    def __init__(
+        self,
+        part: FileSlice,
+        *,
+        status: int,
+        headers: CIMultiDict[str],
+        sender: Sender,
+        on_sent: Callable[[int], None],
+    ) -> None:
         super().__init__(status=status, headers=headers)
+        self._on_sent = on_sent
+        self._sent = 0
         self._part = part
         self._sender = sender
 
@@ -205,16 +286,20 @@ class FileResponse(web.StreamResponse):
             if transport is None:
                 raise ConnectionResetError("the client went away")
             if transport.get_extra_info("sslcontext") is None:
-                await self._sender.send_plain(transport, self._part)
+                await self._sender.send_plain(transport, self._part, self._add)
             else:
-                await self._sender.send_tls(self.write, self._part)
+                await self._sender.send_tls(self.write, self._part, self._add)
         except (OSError, TimeoutError) as error:
             if transport is not None:
                 transport.abort()
             raise ConnectionResetError(f"a pull was cut off: {error}") from error
         finally:
             os.close(self._part.fd)
+            self._on_sent(self._sent)
         await super().write_eof()
+
+    def _add(self, count: int) -> None:
+        self._sent += count
 
 
 def _is_our_fault(record: logging.LogRecord) -> bool:

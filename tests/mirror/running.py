@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,8 +15,12 @@ from typing import Any, Self
 import msgspec
 import uvloop
 
+from mirror.census import take_census
+from mirror.guard import Guard
 from mirror.limits import DEFAULT_LIMITS, DEFAULT_PATIENCE, Limits, Patience
+from mirror.metrics import Metrics
 from mirror.oci import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Digest, digest_of
+from mirror.oversight import Exchange, Oversight
 from mirror.registry import Registry
 from mirror.server import Server
 
@@ -45,12 +50,18 @@ class RunningMirror:
         limits: Limits = DEFAULT_LIMITS,
         patience: Patience = DEFAULT_PATIENCE,
         tls: ssl.SSLContext | None = None,
+        guard: Guard | None = None,
+        on_answered: Callable[[Exchange], None] = lambda exchange: None,
         new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
     ) -> None:
         self.registry = Registry(root, limits=limits)
         self.port = 0
         self._tls = tls
         self._patience = patience
+        self._guard = guard
+        self._on_answered = on_answered
+        check = partial(self.registry.list_repositories, limit=1)
+        self._oversight = Oversight(Metrics(), take_census=partial(take_census, root), check=check)
         self._loop = new_loop()
         self._server: Server
         self._thread = threading.Thread(target=self._loop.run_forever)
@@ -112,7 +123,13 @@ class RunningMirror:
         return digest_of(manifest)
 
     async def _start(self) -> Server:
-        server = Server(self.registry, patience=self._patience)
+        server = Server(
+            self.registry,
+            patience=self._patience,
+            guard=self._guard,
+            oversight=self._oversight,
+            on_answered=self._on_answered,
+        )
         _, self.port = await server.start("127.0.0.1", 0, tls=self._tls)
         return server
 
