@@ -15,7 +15,9 @@ import msgspec
 from mirror.errors import (
     BlobUnknown,
     DigestInvalid,
+    ManifestUnknown,
     MirrorError,
+    NameUnknown,
     OutOfOrder,
     RequestInvalid,
     SizeInvalid,
@@ -27,9 +29,11 @@ from mirror.problems import render_error, render_problem
 from mirror.pushing import BlobReceiver, Discarded, ManifestReceiver, created_blob, upload_headers
 from mirror.ranges import Unsatisfiable, parse_content_range, parse_range
 from mirror.registry import Registry, RepositoryUpload
+from mirror.upstreams import candidate_repositories
 from mirror.wire import FileSlice, Headers, Receiver, Reply, Request
 
 MAX_TAGS_AT_ONCE: Final = 50
+PULLED: Final = frozenset({"manifest", "blob", "tags", "referrers"})
 
 Outcome = Reply | Receiver
 Route = Callable[[Request, str, str], Outcome]  # request, repository, last part of the path
@@ -74,11 +78,44 @@ class Distribution:
                     f"{request.method} is not supported at {request.path[:200]!r}",
                     headers=[("Allow", ", ".join(methods))],
                 )
+            if resource in PULLED and request.method in ("GET", "HEAD") and request.parameter("ns"):
+                return self._pull_for_upstream(route, request, resource, repository, last)
             return route(request, repository, last)
         except MirrorError as error:
             return render_problem(error)
 
     # pull
+
+    def _pull_for_upstream(
+        self, route: Route, request: Request, resource: str, repository: str, last: str
+    ) -> Outcome:
+        """A mirror's client says whose repository it means; the first place that holds the thing answers.
+
+        distribution-spec 1.1: a reply that `ns` has decided says so in OCI-Namespace.
+        """
+        namespace = request.parameter("ns")
+        own, *others = candidate_repositories(repository, namespace)
+        if not others or not self._holds(resource, own, last):
+            return route(request, repository, last)
+        outcome = route(request, own, last)
+        if isinstance(outcome, Reply):
+            outcome.headers.append(("OCI-Namespace", namespace))
+        return outcome
+
+    def _holds(self, resource: str, repository: str, last: str) -> bool:
+        try:
+            match resource:
+                case "manifest":
+                    self._registry.get_manifest(repository, last)
+                case "blob":
+                    self._registry.blob_size(repository, last)
+                case "tags":
+                    return bool(self._registry.list_tags(repository, limit=1))
+                case "referrers":
+                    return bool(self._registry.list_referrers(repository, last, limit=1))
+        except (BlobUnknown, ManifestUnknown, NameUnknown):
+            return False
+        return True
 
     def _ping(self, request: Request, repository: str, last: str) -> Reply:
         return _json({}, [("Docker-Distribution-API-Version", "registry/2.0")])
@@ -299,8 +336,9 @@ def _page_of(key: str, names: list[str], limit: int, request: Request, *, extra:
 
 def _next_link(request: Request, last: str, limit: int) -> tuple[str, str]:
     query = {"n": str(limit), "last": last}
-    if wanted := request.parameter("artifactType"):
-        query["artifactType"] = wanted
+    for name in ("artifactType", "ns"):
+        if kept := request.parameter(name):
+            query[name] = kept
     return "Link", f'<{quote(request.path)}?{urlencode(query)}>; rel="next"'
 
 

@@ -1,0 +1,83 @@
+"""What a Kubernetes node must be told to pull everything from one mirror: k3s' and RKE2's registries.yaml.
+
+Rendered to text only; where it goes (/etc/rancher/k3s/registries.yaml, read when k3s starts) and how the CA
+gets to the node is the caller's affair. Nodes that may never try the internet need the k3s option
+`--disable-default-registry-endpoint` besides.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import yaml
+
+from mirror.errors import RequestInvalid
+from mirror.upstreams import KNOWN_UPSTREAMS
+
+EVERY_OTHER_REGISTRY = "*"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Login:
+    """A user of the mirror."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Login(username={self.username!r}, password='****')"
+
+
+def render_registries_yaml(
+    mirror_url: str,
+    *,
+    upstreams: Sequence[str] = KNOWN_UPSTREAMS,
+    ca_file: str = "",
+    login: Login | None = None,
+) -> str:
+    """The whole file. With `login` it holds a secret, in the clear: k3s knows no other way.
+
+    `mirror_url` is https://HOST[:PORT] or http://HOST[:PORT]; `ca_file` is a path on the node. Raises
+    RequestInvalid.
+    """
+    scheme, host = _checked(mirror_url)
+    endpoint = {"endpoint": [f"{scheme}://{host}"]}
+    names = [*sorted(set(upstreams) - {host, EVERY_OTHER_REGISTRY}), host, EVERY_OTHER_REGISTRY]
+    document: dict[str, object] = {"mirrors": {name: dict(endpoint) for name in names}}
+    access: dict[str, object] = {}
+    if login is not None:
+        access["auth"] = {"username": login.username, "password": login.password}
+    if ca_file and scheme == "https":
+        access["tls"] = {"ca_file": ca_file}
+    if access:
+        document["configs"] = {host: access}
+    return _render(document)
+
+
+def _checked(mirror_url: str) -> tuple[str, str]:
+    """Scheme and host of the mirror; k3s would take a path for part of every repository's name."""
+    try:
+        parts = urlsplit(mirror_url)
+        has_port = parts.port is not None  # reading it checks it
+    except ValueError:
+        parts, has_port = urlsplit(""), False
+    is_plain = parts.username is None and not (parts.path.strip("/") or parts.query or parts.fragment)
+    is_whole = bool(parts.hostname) and (has_port or not parts.netloc.endswith(":"))
+    if parts.scheme not in ("http", "https") or not is_whole or not is_plain:
+        raise RequestInvalid(
+            f"{mirror_url.rpartition('@')[2][:200]!r} is not the address of a mirror",
+            hint="write it as https://HOST:PORT",
+        )
+    return parts.scheme, parts.netloc.lower()
+
+
+def _render(document: dict[str, object]) -> str:
+    text: str = yaml.dump(document, Dumper=_WithoutAliases, sort_keys=False, default_flow_style=False)
+    return text
+
+
+class _WithoutAliases(yaml.SafeDumper):
+    """The same endpoint under every name is written out, for people who read and change the file."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
