@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mirror.database import Database
 from mirror.errors import BlobUnknown, IndexMissing, ManifestBlobUnknown, ManifestUnknown, NameUnknown
-from mirror.names import Deleted, NameJournal, Names, Put, Tagged, Untagged, events_of
+from mirror.names import Deleted, Event, NameJournal, Names, Put, Tagged, Untagged, events_of
 from mirror.oci import Digest
 
 SCHEMA_VERSION = 1
@@ -75,17 +75,17 @@ class Holdings:
 
 
 class Index:
-    """`journal` is told of every change of names before it is committed."""
+    """`journal`, if there is one, is told of every change of names before it is committed."""
 
-    def __init__(self, path: Path, journal: NameJournal) -> None:
-        if journal.exists() and not path.exists():
+    def __init__(self, path: Path, journal: NameJournal | None) -> None:
+        if journal and journal.exists() and not path.exists():
             raise IndexMissing(
                 f"the mirror's index {path} is missing, and {journal.path} says that there was one",
                 hint="make it again from the blobs: skerry mirror rebuild",
             )
         self._database = Database(path, schema=SCHEMA, version=SCHEMA_VERSION)
         self._journal = journal
-        if not journal.exists():
+        if journal and not journal.exists():
             with self._database.transaction():
                 self.compact_journal()
 
@@ -156,7 +156,7 @@ class Index:
                 (number, *astuple(record)),
             )
             _put_tags(connection, number, tags, record.digest)
-            self._journal.append(Put(repository, record.digest, record.media_type, tuple(tags)))
+            self._record(Put(repository, record.digest, record.media_type, tuple(tags)))
 
     def put_tags(self, repository: str, tags: Sequence[str], digest: Digest) -> None:
         with self._database.transaction() as connection:
@@ -168,7 +168,7 @@ class Index:
             if row is None:
                 raise ManifestUnknown(f"{repository} has no manifest {digest}")
             _put_tags(connection, row[0], tags, digest)
-            self._journal.append(Tagged(repository, digest, tuple(tags)))
+            self._record(Tagged(repository, digest, tuple(tags)))
 
     def manifest(self, repository: str, digest: Digest) -> StoredManifest:
         row = self._database.one(
@@ -182,6 +182,15 @@ class Index:
         if row is None:
             raise ManifestUnknown(f"{repository} has no manifest {digest}")
         return StoredManifest(*row)
+
+    def has_manifest(self, repository: str, digest: Digest) -> bool:
+        row = self._database.one(
+            "SELECT 1 FROM repositories r JOIN manifests m ON m.repository = r.id"
+            " WHERE r.name = ? AND m.digest = ?",
+            repository,
+            digest,
+        )
+        return row is not None
 
     def tagged_manifest(self, repository: str, tag: str) -> StoredManifest:
         row = self._database.one(
@@ -212,7 +221,7 @@ class Index:
                 " (SELECT 1 FROM manifests WHERE manifests.digest = contents.digest)",
                 (digest,),
             )
-            self._journal.append(Deleted(repository, digest))
+            self._record(Deleted(repository, digest))
 
     def delete_tag(self, repository: str, tag: str) -> None:
         with self._database.transaction() as connection:
@@ -223,7 +232,7 @@ class Index:
             )
             if deleted.rowcount == 0:
                 raise ManifestUnknown(f"{repository} has no tag {tag}")
-            self._journal.append(Untagged(repository, tag))
+            self._record(Untagged(repository, tag))
 
     def transaction(self) -> AbstractContextManager[object]:
         """One change of several of the methods below, durable at its end; no other writer comes between."""
@@ -284,7 +293,12 @@ class Index:
             names.manifests[holdings.repositories[number], digest] = record.media_type
         for number, tag, digest in holdings.tags:
             names.tags[holdings.repositories[number], tag] = digest
-        self._journal.rewrite(events_of(names))
+        if self._journal is not None:
+            self._journal.rewrite(events_of(names))
+
+    def _record(self, event: Event) -> None:
+        if self._journal is not None:
+            self._journal.append(event)
 
     # lists, in byte order; `last` is exclusive, a limit below zero is none
 

@@ -229,7 +229,7 @@ class Registry:
         manifest = parse_manifest(content, media_type)
         blobs = self._check_blobs(repository, manifest)
         self._blobs.put(content, wanted)
-        record = _record(manifest, digest=wanted, media_type=media_type, size=len(content))
+        record = record_of(manifest, digest=wanted, media_type=media_type, size=len(content))
         self._index.put_manifest(
             repository, record, content=content, blobs=blobs, is_there=self._blobs.has, tags=tags
         )
@@ -342,7 +342,7 @@ def enter(root: Path) -> int:
     return fd
 
 
-def _record(
+def record_of(
     manifest: Manifest | ImageIndex | OtherManifest, *, digest: Digest, media_type: str, size: int
 ) -> ManifestRecord:
     config_type = manifest.config.media_type if isinstance(manifest, Manifest) else ""
