@@ -3,6 +3,12 @@
 import os
 
 import pytest
+from hypothesis import settings
+
+# Nothing here asserts speed. CI replays the same examples every time; a laptop looks for new ones.
+settings.register_profile("search", deadline=None)
+settings.register_profile("replay", deadline=None, derandomize=True)
+settings.load_profile("replay" if os.environ.get("CI") else "search")
 
 
 @pytest.hookimpl(trylast=True)
