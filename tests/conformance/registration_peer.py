@@ -1,40 +1,20 @@
-"""Builds and runs `tests/conformance/registration`: the protocol by the libraries Elemental is made of.
+"""Builds and runs `tests/conformance/registration`: the protocol by the libraries Elemental is made of."""
 
-The binary is kept in the user's cache under the hash of its sources, for building it takes a minute and,
-the first time, a way to a Go module proxy.
-"""
-
-import fcntl
-import hashlib
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.go_builds import build_program, has_go
+
+__all__ = ["build", "has_go", "register", "serving"]
+
 SOURCES = Path(__file__).parent / "registration"
 
 
-def has_go() -> bool:
-    return shutil.which("go") is not None
-
-
 def build() -> Path:
-    """The peer's binary, built if these sources never were. Raises CalledProcessError with go's words."""
-    content = b"".join(path.read_bytes() for path in sorted(SOURCES.iterdir()))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skerry"
-    cache.mkdir(parents=True, exist_ok=True)
-    binary = cache / f"registration-peer-{hashlib.sha256(content).hexdigest()[:16]}"
-    with (cache / "registration-peer.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not binary.exists():
-            unfinished = binary.with_suffix(".new")
-            command = ["go", "build", "-trimpath", "-o", str(unfinished), "."]
-            subprocess.run(command, cwd=SOURCES, check=True)
-            unfinished.rename(binary)
-    return binary
+    return build_program("registration-peer", SOURCES)
 
 
 @contextmanager

@@ -1,0 +1,202 @@
+"""crane, oras and helm against the mirror, with TLS and without: the same digests out as in.
+
+They are built from `clients/*/go.mod`. skopeo, umoci and oras-py are in `test_interop.py`.
+"""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mirror.oci import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, digest_of
+from tests.go_builds import build_program, has_go
+from tests.mirror.boxes import Box, blobs_of, make_layout, run, tar_of
+
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.skipif(not has_go(), reason="building crane, oras and helm needs Go"),
+]
+
+CLIENTS = Path(__file__).parent / "clients"
+PACKAGES = {
+    "crane": "github.com/google/go-containerregistry/cmd/crane",
+    "oras": "oras.land/oras/cmd/oras",
+    "helm": "helm.sh/helm/v3/cmd/helm",
+}
+
+Client = Callable[..., str]
+
+
+@pytest.fixture
+def clients(box: Box, tmp_path: Path) -> dict[str, Client]:
+    """Each runs in the test's folder, knows no other home, and trusts the mirror's CA."""
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {"HOME": str(home), "DOCKER_CONFIG": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    if box.ca is not None:
+        environment["SSL_CERT_FILE"] = str(box.ca)
+    binaries = {name: build_program(name, CLIENTS / name, package=PACKAGES[name]) for name in PACKAGES}
+
+    def client(name: str) -> Client:
+        return lambda *words: run([str(binaries[name]), *words], folder=tmp_path, environment=environment)
+
+    return {name: client(name) for name in PACKAGES}
+
+
+@pytest.fixture
+def crane(clients: dict[str, Client]) -> Client:
+    return clients["crane"]
+
+
+@pytest.fixture
+def oras(clients: dict[str, Client], box: Box) -> Client:
+    """A copy names the sides that are a registry with --from-plain-http and --to-plain-http itself."""
+    if box.ca is not None:
+        return clients["oras"]
+    return lambda *words: clients["oras"](*words, *([] if words[0] == "cp" else ["--plain-http"]))
+
+
+@pytest.fixture
+def helm(clients: dict[str, Client], box: Box) -> Client:
+    return lambda *words: clients["helm"](*words, *([] if box.ca else ["--plain-http"]))
+
+
+@pytest.mark.parametrize("platforms", [("amd64",), ("amd64", "arm64")])
+def test_crane_pushes_copies_and_pulls_unchanged(
+    box: Box, crane: Client, tmp_path: Path, platforms: tuple[str, ...]
+) -> None:
+    digest = make_layout(tmp_path / "in", platforms=platforms)
+
+    crane("push", "in", f"{box.address}/demo/os:v1")
+    crane("copy", f"{box.address}/demo/os:v1", f"{box.address}/quay.io/org/os:v2")
+    crane("pull", "--format", "oci", f"{box.address}/quay.io/org/os@{digest}", "out")
+
+    assert crane("digest", f"{box.address}/demo/os:v1").strip() == digest
+    assert crane("digest", f"{box.address}/quay.io/org/os:v2").strip() == digest
+    assert digest_of(crane("manifest", f"{box.address}/quay.io/org/os:v2").encode()) == digest
+    assert blobs_of(tmp_path / "out") == blobs_of(tmp_path / "in")
+
+
+def test_crane_appends_a_layer_and_mutates_the_config(box: Box, crane: Client, tmp_path: Path) -> None:
+    make_layout(tmp_path / "in")
+    (tmp_path / "layer.tar.gz").write_bytes(gzip.compress(tar_of("amd64/three", b"three"), mtime=0))
+    name = f"{box.address}/demo"
+    crane("push", "in", f"{name}:v1")
+
+    crane("append", "--base", f"{name}:v1", "--new_layer", "layer.tar.gz", "--new_tag", f"{name}:v2")
+    crane("mutate", "--label", "floor=3", "--tag", f"{name}:v3", f"{name}:v2")
+
+    assert len(json.loads(crane("manifest", f"{name}:v3"))["layers"]) == 3
+    assert json.loads(crane("config", f"{name}:v3"))["config"]["Labels"] == {"floor": "3"}
+    assert "PASS" in crane("validate", "--remote", f"{name}:v3")
+
+
+def test_crane_lists_and_deletes(box: Box, crane: Client, tmp_path: Path) -> None:
+    digest = make_layout(tmp_path / "in")
+    for name in ("demo:v1", "demo:v2", "other/one:v1"):
+        crane("push", "in", f"{box.address}/{name}")
+    assert crane("ls", f"{box.address}/demo").split() == ["v1", "v2"]
+    assert crane("catalog", box.address).split() == ["demo", "other/one"]
+
+    crane("delete", f"{box.address}/demo:v1")
+    assert crane("ls", f"{box.address}/demo").split() == ["v2"]
+    crane("delete", f"{box.address}/demo@{digest}")
+
+    assert crane("ls", f"{box.address}/demo").split() == []
+    assert crane("digest", f"{box.address}/other/one:v1").strip() == digest
+
+
+def test_oras_pushes_and_pulls_an_artifact(box: Box, oras: Client, tmp_path: Path) -> None:
+    (tmp_path / "firmware.bin").write_bytes(b"firmware" * 100_000)
+    name = f"{box.address}/artifacts/firmware"
+
+    oras("push", f"{name}:v1,stable", "--artifact-type", "application/vnd.example.firmware", "firmware.bin")
+    oras("pull", f"{name}:stable", "--output", "out")
+
+    assert (tmp_path / "out" / "firmware.bin").read_bytes() == b"firmware" * 100_000
+    assert oras("repo", "tags", name).split() == ["stable", "v1"]
+    assert oras("repo", "ls", box.address).split() == ["artifacts/firmware"]
+    manifest = json.loads(oras("manifest", "fetch", f"{name}:v1"))
+    assert manifest["artifactType"] == "application/vnd.example.firmware"
+    assert manifest["config"]["mediaType"] == OCI_EMPTY
+
+
+def test_oras_attaches_discovers_and_copies_what_refers_to_an_image(
+    box: Box, oras: Client, tmp_path: Path
+) -> None:
+    (tmp_path / "sbom.json").write_text('{"sbom": true}')
+    (tmp_path / "signature").write_text("signed")
+    digest = make_layout(tmp_path / "in")
+    plain = [] if box.ca else ["--to-plain-http"]
+    both = [] if box.ca else ["--from-plain-http", "--to-plain-http"]
+    first, second = f"{box.address}/demo:v1", f"{box.address}/quay.io/org/demo:v1"
+    oras("cp", "--from-oci-layout", "in:v1", first, *plain)
+    for name in ("sbom.json", "signature"):
+        oras("attach", first, "--artifact-type", f"application/vnd.example.{name}", name)
+
+    oras("cp", "--recursive", first, second, *both)
+
+    assert oras("resolve", second).strip() == digest
+    found = json.loads(oras("discover", second, "--format", "json"))["referrers"]
+    assert sorted(entry["artifactType"] for entry in found) == [
+        "application/vnd.example.sbom.json",
+        "application/vnd.example.signature",
+    ]
+    only = oras(
+        "discover", second, "--format", "json", "--artifact-type", "application/vnd.example.signature"
+    )
+    assert [entry["artifactType"] for entry in json.loads(only)["referrers"]] == [
+        "application/vnd.example.signature"
+    ]
+
+
+@pytest.mark.parametrize("platforms", [("amd64",), ("amd64", "arm64")])
+def test_oras_copies_a_layout_in_and_out_unchanged(
+    box: Box, oras: Client, tmp_path: Path, platforms: tuple[str, ...]
+) -> None:
+    digest = make_layout(tmp_path / "in", platforms=platforms)
+    to_plain, from_plain = ([], []) if box.ca else (["--to-plain-http"], ["--from-plain-http"])
+
+    oras("cp", "--from-oci-layout", "in:v1", f"{box.address}/demo:v1", *to_plain)
+    oras("cp", "--to-oci-layout", f"{box.address}/demo@{digest}", "out:v1", *from_plain)
+
+    kind = OCI_MANIFEST if len(platforms) == 1 else OCI_INDEX
+    described = json.loads(oras("manifest", "fetch", "--descriptor", f"{box.address}/demo:v1"))
+    assert (described["digest"], described["mediaType"]) == (digest, kind)
+    assert blobs_of(tmp_path / "out") == blobs_of(tmp_path / "in")
+
+
+def test_oras_deletes_a_manifest_and_a_blob(box: Box, oras: Client, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    name = f"{box.address}/artifacts/demo"
+    oras("push", f"{name}:v1", "file")
+
+    oras("manifest", "delete", "--force", f"{name}:v1")
+    oras("blob", "delete", "--force", f"{name}@{digest_of(b'content')}")
+
+    assert oras("repo", "tags", name).split() == []
+    with pytest.raises(AssertionError, match="not found"):
+        oras("blob", "fetch", "--output", "out", f"{name}@{digest_of(b'content')}")
+
+
+def test_helm_pushes_and_pulls_a_chart(
+    box: Box, clients: dict[str, Client], helm: Client, tmp_path: Path
+) -> None:
+    chart = tmp_path / "tiny"
+    (chart / "templates").mkdir(parents=True)
+    (tmp_path / "out").mkdir()
+    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: tiny\nversion: 0.1.0+floor.3\n")
+    (chart / "templates" / "map.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: tiny}\n")
+    clients["helm"]("package", "tiny")
+
+    helm("push", "tiny-0.1.0+floor.3.tgz", f"oci://{box.address}/charts")
+    helm("pull", f"oci://{box.address}/charts/tiny", "--version", "0.1.0+floor.3", "--destination", "out")
+    newest = helm("show", "chart", f"oci://{box.address}/charts/tiny", "--version", ">=0.1.0")
+
+    archives = [tmp_path / "tiny-0.1.0+floor.3.tgz", tmp_path / "out" / "tiny-0.1.0+floor.3.tgz"]
+    pushed, pulled = (hashlib.sha256(path.read_bytes()).hexdigest() for path in archives)
+    assert pushed == pulled
+    assert "version: 0.1.0+floor.3" in newest
