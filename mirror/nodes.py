@@ -1,10 +1,12 @@
-"""What a Kubernetes node must be told to pull everything from one mirror: k3s' and RKE2's registries.yaml.
+"""What a node must be told to pull everything from one mirror: k3s' registries.yaml, containerd's hosts.toml.
 
-Rendered to text only; where it goes (/etc/rancher/k3s/registries.yaml, read when k3s starts) and how the CA
-gets to the node is the caller's affair. Nodes that may never try the internet need the k3s option
-`--disable-default-registry-endpoint` besides.
+Rendered to text only; how the files and the CA get to the node is the caller's affair. k3s and RKE2 read
+/etc/rancher/k3s/registries.yaml (or rke2) when they start, and try the internet last unless they run with
+`--disable-default-registry-endpoint`. Another containerd reads /etc/containerd/certs.d/_default/hosts.toml.
 """
 
+import json
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -54,6 +56,21 @@ def render_registries_yaml(
     return _render(document)
 
 
+def render_hosts_toml(mirror_url: str, *, ca_file: str = "", login: Login | None = None) -> str:
+    """The file for every registry. The mirror stands in it as the server itself, so nothing else is tried.
+
+    Arguments and errors as of `render_registries_yaml`.
+    """
+    scheme, host = _checked(mirror_url)
+    lines = [f"server = {_toml(f'{scheme}://{host}')}", 'capabilities = ["pull", "resolve"]']
+    if ca_file and scheme == "https":
+        lines.append(f"ca = {_toml(ca_file)}")
+    if login is not None:
+        basic = b64encode(f"{login.username}:{login.password}".encode()).decode()
+        lines += ["", "[header]", f"authorization = {_toml(f'Basic {basic}')}"]
+    return "\n".join(lines) + "\n"
+
+
 def _checked(mirror_url: str) -> tuple[str, str]:
     """Scheme and host of the mirror; k3s would take a path for part of every repository's name."""
     try:
@@ -74,6 +91,11 @@ def _checked(mirror_url: str) -> tuple[str, str]:
 def _render(document: dict[str, object]) -> str:
     text: str = yaml.dump(document, Dumper=_WithoutAliases, sort_keys=False, default_flow_style=False)
     return text
+
+
+def _toml(text: str) -> str:
+    """TOML's basic strings are JSON's, but for DEL, which must be escaped."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 class _WithoutAliases(yaml.SafeDumper):

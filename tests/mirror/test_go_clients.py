@@ -1,4 +1,4 @@
-"""crane, oras and helm against the mirror, with TLS and without: the same digests out as in.
+"""crane, oras, helm and containerd against the mirror, with TLS and without: the same digests out as in.
 
 They are built from `clients/*/go.mod`. skopeo, umoci and oras-py are in `test_interop.py`.
 """
@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from mirror.nodes import render_hosts_toml
 from mirror.oci import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, digest_of
 from tests.go_builds import build_program, has_go
 from tests.mirror.boxes import Box, blobs_of, make_layout, run, tar_of
 
 pytestmark = [
     pytest.mark.interop,
-    pytest.mark.skipif(not has_go(), reason="building crane, oras and helm needs Go"),
+    pytest.mark.skipif(not has_go(), reason="building crane, oras, helm and containerd's resolver needs Go"),
 ]
 
 CLIENTS = Path(__file__).parent / "clients"
@@ -25,6 +26,7 @@ PACKAGES = {
     "crane": "github.com/google/go-containerregistry/cmd/crane",
     "oras": "oras.land/oras/cmd/oras",
     "helm": "helm.sh/helm/v3/cmd/helm",
+    "containerd": ".",
 }
 
 Client = Callable[..., str]
@@ -200,3 +202,48 @@ def test_helm_pushes_and_pulls_a_chart(
     pushed, pulled = (hashlib.sha256(path.read_bytes()).hexdigest() for path in archives)
     assert pushed == pulled
     assert "version: 0.1.0+floor.3" in newest
+
+
+@pytest.fixture
+def containerd(box: Box, clients: dict[str, Client], tmp_path: Path) -> Client:
+    """Pulls a reference into a folder; the mirror is all it knows of any registry."""
+    rendered = render_hosts_toml(
+        f"{'https' if box.ca else 'http'}://{box.address}", ca_file=str(box.ca) if box.ca else ""
+    )
+    (tmp_path / "certs.d" / "_default").mkdir(parents=True)
+    (tmp_path / "certs.d" / "_default" / "hosts.toml").write_text(rendered)
+    return lambda reference, out: clients["containerd"]("-hosts", "certs.d", "-out", out, reference)
+
+
+def test_containerd_pulls_each_registrys_own_image_by_its_own_name(
+    box: Box, containerd: Client, crane: Client, tmp_path: Path
+) -> None:
+    digests = {
+        "docker.io": make_layout(tmp_path / "docker.io", platforms=("amd64",)),
+        "quay.io": make_layout(tmp_path / "quay.io", platforms=("arm64",)),
+        "box.local_5000": make_layout(tmp_path / "box.local_5000", platforms=("amd64", "arm64")),
+    }
+    for registry in digests:
+        crane("push", registry, f"{box.address}/{registry}/library/x:v1")
+
+    for registry, name in [
+        ("docker.io", "docker.io/library/x:v1"),
+        ("quay.io", "quay.io/library/x:v1"),
+        ("quay.io", f"quay.io/library/x@{digests['quay.io']}"),
+        ("box.local_5000", "box.local:5000/library/x:v1"),
+    ]:
+        out = f"out-{name.replace('/', '-')}"
+        assert json.loads(containerd(name, out))["digest"] == digests[registry]
+        pulled = {path.name: path.read_bytes() for path in (tmp_path / out).iterdir()}
+        assert pulled == blobs_of(tmp_path / registry)
+
+
+def test_containerd_pulls_a_plain_name_as_any_registrys(
+    box: Box, containerd: Client, crane: Client, tmp_path: Path
+) -> None:
+    digest = make_layout(tmp_path / "in")
+    crane("push", "in", f"{box.address}/rancher/pause:3.6")
+
+    assert json.loads(containerd("docker.io/rancher/pause:3.6", "out"))["digest"] == digest
+    with pytest.raises(AssertionError, match="not found"):
+        containerd("docker.io/rancher/pause:3.7", "out2")

@@ -1,12 +1,13 @@
-"""registries.yaml, read back the way k3s reads it."""
+"""registries.yaml and hosts.toml, read back; what containerd makes of them is in `test_go_clients.py`."""
 
+import tomllib
 from typing import Any
 
 import pytest
 import yaml
 
 from mirror.errors import RequestInvalid
-from mirror.nodes import Login, render_registries_yaml
+from mirror.nodes import Login, render_hosts_toml, render_registries_yaml
 from mirror.upstreams import KNOWN_UPSTREAMS
 
 LOGIN = Login("floor", "pa: ss'word\"#")
@@ -59,6 +60,25 @@ def test_a_password_is_not_shown_by_accident() -> None:
     assert "floor" in repr(LOGIN)
 
 
+def test_containerd_is_sent_to_the_mirror_and_nowhere_else() -> None:
+    ca_file = '/etc/"floor" \\ \x7f ü.crt'
+
+    read = tomllib.loads(render_hosts_toml("https://mirror.local:5001", ca_file=ca_file))
+
+    assert read == {
+        "server": "https://mirror.local:5001",
+        "capabilities": ["pull", "resolve"],
+        "ca": ca_file,
+    }
+
+
+def test_containerd_shows_who_it_is() -> None:
+    read = tomllib.loads(render_hosts_toml("http://mirror.local", ca_file="/ca", login=Login("ü", "b:c")))
+
+    assert read["header"] == {"authorization": "Basic w7w6Yjpj"}
+    assert "ca" not in read
+
+
 @pytest.mark.parametrize(
     "mirror_url",
     [
@@ -80,5 +100,7 @@ def test_a_password_is_not_shown_by_accident() -> None:
 def test_what_is_not_a_mirrors_address_is_refused(mirror_url: str) -> None:
     with pytest.raises(RequestInvalid) as refused:
         render_registries_yaml(mirror_url)
+    with pytest.raises(RequestInvalid):
+        render_hosts_toml(mirror_url)
 
     assert "secret" not in str(refused.value)
