@@ -1,13 +1,11 @@
 """The data sets of the OCI distribution conformance suite (v2), pushed, listed, pulled and deleted again.
 
-The names and the steps are the suite's, so that a failure here can be looked up there; the official program
-itself, a Go module, is run elsewhere. Single requests and everything that clients get wrong are in
-`tests/mirror/test_server.py`.
+The names and the steps are the suite's, so that a failure here can be looked up there. The official program
+is a Go module that not every module proxy hands out, so it is not part of these tests. The suite's blob cases
+are in `test_registry_blobs.py`, everything that clients get wrong in `tests/mirror/test_server.py`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -212,12 +210,6 @@ DATA_SETS = (
 def data(request: pytest.FixtureRequest) -> DataSet:
     made: DataSet = request.param()
     return made
-
-
-@pytest.fixture
-def mirror(tmp_path: Path) -> Iterator[RunningMirror]:
-    with RunningMirror(tmp_path / "root") as running:
-        yield running
 
 
 def push(mirror: RunningMirror, data: DataSet) -> Digest:
