@@ -95,6 +95,11 @@ class Database:
                 f"the mirror's index {self._path} cannot grow: {error}",
                 hint="delete images that are no longer needed, or give the mirror a larger disk",
             )
+        if error.sqlite_errorcode in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            return MirrorError(
+                f"the mirror's index {self._path} is damaged: {error}",
+                hint="make it again from the blobs: skerry mirror rebuild",
+            )
         return MirrorError(f"the mirror's index {self._path} cannot be used: {error}")
 
     def _migrate(self, schema: str, version: int) -> None:

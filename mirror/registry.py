@@ -103,7 +103,12 @@ class Registry:
             root, floor=limits.free_space, quota=limits.quota, renewal_seconds=limits.renewal_seconds
         )
         self._uploads = Uploads(self._blobs, limits)
-        self._index = Index(root / INDEX, NameJournal(root / JOURNAL))
+        try:
+            self._index = Index(root / INDEX, NameJournal(root / JOURNAL))
+        except BaseException:
+            self._blobs.close()
+            os.close(self._presence)
+            raise
         self.sweep()
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from appliance.cli import (
     discover,
     hosts,
     media,
+    mirror,
     operations,
     programs,
     resources,
@@ -45,6 +46,7 @@ app.add_typer(hosts.app, name="hosts")
 app.add_typer(rollouts.app, name="rollout")
 app.add_typer(bundles.app, name="bundle")
 app.add_typer(media.app, name="iso")
+app.add_typer(mirror.app, name="mirror")
 app.add_typer(operations.app, name="operation")
 discover.add_commands(app)
 topics.add_commands(app)

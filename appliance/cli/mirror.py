@@ -1,0 +1,279 @@
+"""`mirror …`: care of a mirror's folder on its own machine: what is in it, what is wrong, what can go.
+
+These commands open the folder that `--root` names, also while its server runs; they ask no appliance.
+Bringing images in and out is `appliance.cli.mirror_copies`.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from appliance.cli import mirror_copies
+from appliance.cli.exits import CommandFailed
+from appliance.cli.options import DryRun, OutputOption
+from appliance.cli.output import Output, print_data, print_lines, print_table, talk, write
+from appliance.cli.progress import Telling
+
+if TYPE_CHECKING:
+    from mirror.registry import Registry
+
+app = typer.Typer(
+    help="A mirror's folder: list, measure, verify, collect, rebuild, copy. Run as the mirror's user.",
+    no_args_is_help=True,
+)
+mirror_copies.add_commands(app)
+
+Root = mirror_copies.Root
+Grace = Annotated[
+    float,
+    typer.Option("--grace", metavar="HOURS", help="Leave alone what was pushed or asked for so recently."),
+]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option("--keep", metavar="DIGEST", help="A manifest that stays without a tag; may be repeated."),
+]
+
+
+@app.command("ls")
+def list_mirror(
+    repository: Annotated[str, typer.Argument(metavar="[REPOSITORY]")] = "",
+    root: Root = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the repositories, or the tags of one with their digests and sizes."""
+    with opened(root) as registry:
+        if repository:
+            _list_tags(registry, repository, output)
+        else:
+            _list_repositories(registry, output)
+
+
+@app.command("du")
+def measure(root: Root = None, output: OutputOption = Output.TABLE) -> None:
+    """Say what takes how much room; OWN is what would be freed with the repository."""
+    from mirror.usage import usage
+
+    with opened(root) as registry:
+        found = usage(registry)
+    if output is Output.NAME:
+        print_lines(f"repository/{each.name}" for each in found.repositories)
+    elif output in (Output.JSON, Output.YAML):
+        print_data(_document("MirrorUsage", found), output)
+    else:
+        rows = [
+            [
+                each.name,
+                str(each.tags),
+                str(each.manifests),
+                render_size(each.bytes),
+                render_size(each.own_bytes),
+            ]
+            for each in found.repositories
+        ]
+        print_table(("REPOSITORY", "TAGS", "MANIFESTS", "SIZE", "OWN"), rows)
+        talk(
+            f"{found.blobs} blobs, {render_size(found.bytes)} on disk; "
+            f"{render_size(found.unreachable_bytes)} of it unreachable, "
+            f"{render_size(found.staged_bytes)} on its way in; "
+            f"{render_size(found.free_bytes)} free."
+        )
+
+
+@app.command("gc")
+def collect_garbage(
+    root: Root = None,
+    grace: Grace = 24.0,
+    keep: Keep = None,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Free what no tag reaches, while the mirror serves; --dry-run only says what would go, and why."""
+    from mirror.collection import collect
+    from mirror.errors import DigestInvalid
+    from mirror.oci import parse_digest
+
+    if not 0 <= grace <= 24 * 365:
+        raise CommandFailed("Usage", f"--grace {grace:g} is not a number of hours from 0 to 8760.")
+    try:
+        held = [parse_digest(text) for text in keep or ()]
+    except DigestInvalid as error:
+        raise CommandFailed("Usage", f"--keep: {error}", hint=error.hint) from error
+    with opened(root) as registry, Telling("marking", unit="") as telling:
+        collected = collect(
+            registry, grace_seconds=grace * 3600, keep=held, dry_run=dry_run, progress=telling.show
+        )
+    if output is Output.NAME:
+        print_lines(f"blob/{each.digest}" for each in collected.garbage)
+        return
+    if output in (Output.JSON, Output.YAML):
+        print_data(_document("MirrorCollection", collected, bytes=collected.bytes), output)
+        return
+    if output is Output.WIDE or dry_run:
+        rows = [
+            [each.digest, render_size(each.size), each.reason, ", ".join(each.repositories)]
+            for each in collected.garbage
+        ]
+        print_table(("DIGEST", "SIZE", "REASON", "REPOSITORIES"), rows)
+    verb = "would be freed (dry run)" if dry_run else "freed"
+    print_lines([f"{len(collected.garbage)} blobs, {render_size(collected.bytes)} {verb}"])
+    for reason, (count, size) in collected.by_reason().items():
+        talk(f"  {reason}: {count} blobs, {render_size(size)}")
+    if collected.waiting:
+        talk(
+            f"{collected.waiting} more blobs, {render_size(collected.waiting_bytes)}, are unreachable; their "
+            f"grace of {grace:g} hours is not over."
+        )
+
+
+@app.command("verify")
+def verify_mirror(root: Root = None, output: OutputOption = Output.TABLE) -> None:
+    """Prove every blob by its digest and every manifest by what it names; change nothing."""
+    from mirror.space import bytes_below
+    from mirror.verification import verify
+
+    with opened(root) as registry:
+        total = bytes_below(registry.blobs.staging.parent / "blobs")
+        with Telling("verifying", total=total) as telling:
+            verified = verify(registry, progress=telling.advance)
+    if output in (Output.JSON, Output.YAML):
+        print_data(_document("MirrorVerification", verified, sound=verified.is_sound), output)
+    elif output is Output.NAME:
+        print_lines(sorted({finding.what for finding in verified.findings}))
+    else:
+        if verified.findings:
+            rows = [[each.problem, each.what, each.repository, each.detail] for each in verified.findings]
+            print_table(("PROBLEM", "WHAT", "REPOSITORY", "DETAIL"), rows)
+        print_lines(
+            [
+                f"{verified.blobs} blobs, {render_size(verified.bytes)}, {verified.manifests} manifests and "
+                f"{verified.tags} tags verified: {len(verified.findings) or 'no'} findings"
+            ]
+        )
+    if not verified.is_sound:
+        raise CommandFailed(
+            "MirrorDamaged",
+            f"The mirror has {len(verified.findings)} findings.",
+            hint="Push or load the images that are hit once more: what is whole is left as it is.",
+        )
+
+
+@app.command("rebuild")
+def rebuild_index(root: Root = None, output: OutputOption = Output.TABLE) -> None:
+    """Make the index again from the blobs and the journal of names; the mirror's server must be stopped."""
+    from mirror.rebuilding import rebuild
+
+    rebuilt = rebuild(mirror_copies.check_root(root))
+    if output in (Output.JSON, Output.YAML):
+        print_data(_document("MirrorRebuild", rebuilt), output)
+    elif output is Output.NAME:
+        print_lines(f"manifest/{each.digest}" for each in rebuilt.lost)
+    else:
+        print_lines(
+            [
+                f"{rebuilt.manifests} manifests and {rebuilt.tags} tags in {rebuilt.repositories} "
+                "repositories restored"
+            ]
+        )
+        if rebuilt.lost:
+            rows = [[each.repository, ", ".join(each.tags), each.digest, each.why] for each in rebuilt.lost]
+            print_table(("REPOSITORY", "TAGS", "LOST", "WHY"), rows)
+    if rebuilt.lost or rebuilt.damaged_lines:
+        raise CommandFailed(
+            "Partial",
+            f"{len(rebuilt.lost)} manifests are not whole, and {rebuilt.damaged_lines} lines of the journal "
+            "could not be read.",
+            hint="Push or load the images that are missing once more.",
+        )
+
+
+@app.command("registries-yaml")
+def print_registries(
+    mirror: Annotated[str, typer.Argument(metavar="MIRROR-URL")],
+    ca_file: Annotated[
+        str, typer.Option("--ca-file", metavar="PATH", help="Where the node has the mirror's CA.")
+    ] = "",
+    upstreams: Annotated[
+        list[str] | None,
+        typer.Option("--upstream", metavar="HOST", help="A registry that it stands for; may be repeated."),
+    ] = None,
+    username: mirror_copies.Username = "",
+    password_file: mirror_copies.PasswordFile = None,
+) -> None:
+    """Print the registries.yaml by which a k3s or RKE2 node pulls everything from this mirror."""
+    from mirror.nodes import Login, render_registries_yaml
+    from mirror.upstreams import KNOWN_UPSTREAMS
+
+    password = mirror_copies.read_password(username, password_file)
+    write(
+        render_registries_yaml(
+            mirror,
+            upstreams=upstreams or KNOWN_UPSTREAMS,
+            ca_file=ca_file,
+            login=Login(username, password) if username else None,
+        )
+    )
+
+
+@contextlib.contextmanager
+def opened(root: Path | None) -> "Iterator[Registry]":
+    """The mirror in the folder, which must be one already."""
+    from mirror.registry import Registry
+
+    registry = Registry(mirror_copies.check_root(root))
+    try:
+        yield registry
+    finally:
+        registry.close()
+
+
+def render_size(count: int) -> str:
+    """In powers of ten, as disks are sold: 0 B, 999 B, 1.0 kB, 12.3 GB."""
+    size, unit = float(count), "B"
+    for bigger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, bigger
+    return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def _list_repositories(registry: "Registry", output: Output) -> None:
+    names = registry.list_repositories()
+    if output is Output.NAME:
+        print_lines(f"repository/{name}" for name in names)
+        return
+    tags = {name: registry.list_tags(name) for name in names}
+    if output in (Output.JSON, Output.YAML):
+        items = [{"name": name, "tags": tags[name]} for name in names]
+        print_data({"apiVersion": "skerry.dev/v1", "kind": "MirrorRepositoryList", "items": items}, output)
+    elif not names:
+        talk("The mirror is empty.")
+    else:
+        print_table(("REPOSITORY", "TAGS"), [[name, str(len(tags[name]))] for name in names])
+
+
+def _list_tags(registry: "Registry", repository: str, output: Output) -> None:
+    from mirror.usage import list_tags
+
+    found = list_tags(registry, repository)
+    if output is Output.NAME:
+        print_lines(f"{repository}:{each.tag}" for each in found)
+    elif output in (Output.JSON, Output.YAML):
+        print_data({"apiVersion": "skerry.dev/v1", "kind": "MirrorTagList", "items": found}, output)
+    elif not found:
+        talk(f"{repository} has no tags.")
+    else:
+        is_wide = output is Output.WIDE
+        rows = [
+            [each.tag, each.digest, render_size(each.bytes), *([each.media_type] if is_wide else [])]
+            for each in found
+        ]
+        print_table(("TAG", "DIGEST", "SIZE", *(("TYPE",) if is_wide else ())), rows)
+
+
+def _document(kind: str, found: object, **more: object) -> Mapping[str, Any]:
+    import msgspec
+
+    return {"apiVersion": "skerry.dev/v1", "kind": kind, **msgspec.to_builtins(found), **more}
