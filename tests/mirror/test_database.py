@@ -81,7 +81,7 @@ def test_a_full_disk_is_said_so(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "index.db").write_bytes(b"something else entirely" * 100)
 
-    with pytest.raises(MirrorError, match="cannot be used: file is not a database"):
+    with pytest.raises(MirrorError, match="is damaged: file is not a database"):
         open_database(tmp_path)
 
     assert (tmp_path / "index.db").read_bytes().startswith(b"something else")
