@@ -1,4 +1,4 @@
-"""Files to sockets: the kernel copies where the socket is plain, large writes where it is TLS.
+"""Files to sockets: the kernel copies where the socket is plain, a thread encrypts where it is TLS.
 
 A bounded pool of threads sends in bursts. A burst ends when the client stops reading, and the thread goes to
 another client; the event loop waits for the slow one. So a few threads serve any number of clients.
@@ -9,10 +9,11 @@ import os
 import select
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from mirror.tls import TlsEnd, TlsTransport, encrypt
 from mirror.wire import FileSlice
 
 T = TypeVar("T")
@@ -20,7 +21,7 @@ T = TypeVar("T")
 BURST_SECONDS = 0.25
 BURST_PATIENCE_MILLISECONDS = 20
 SENDFILE_BYTES = 4 * 1024 * 1024
-TLS_WRITE_BYTES = 256 * 1024  # as fast as larger ones, and a quarter of their memory
+TLS_BYTES = 256 * 1024  # as fast as larger ones, and a quarter of their memory
 FLUSH_POLL_SECONDS = 0.002
 
 
@@ -68,29 +69,24 @@ class Sender:
             os.close(sock)
 
     async def send_tls(
-        self,
-        write: Callable[[bytes], Awaitable[None]],
-        part: FileSlice,
-        on_sent: BytesSent = sent_nothing_to_tell,
+        self, transport: TlsTransport, part: FileSlice, on_sent: BytesSent = sent_nothing_to_tell
     ) -> None:
-        """By large writes; the next is read while one is being encrypted."""
+        """Encrypted in the burst's thread, past both transports."""
         loop = asyncio.get_running_loop()
-        offset, end = part.offset, part.offset + part.length
-        chunk = b""
-        while offset < end or chunk:
-            reading = loop.run_in_executor(
-                self._pool, os.pread, part.fd, min(TLS_WRITE_BYTES, end - offset), offset
-            )
-            try:
-                if chunk:
+        await self._flush(transport)
+        sock = os.dup(_socket_of(transport).fileno())
+        burst = TlsBurst(transport.lend(), sock, part)
+        try:
+            while not burst.is_done:
+                on_sent(await _completed(loop.run_in_executor(self._pool, burst.send)))
+                if not burst.is_done:
+                    if transport.is_closing():
+                        raise ConnectionResetError("the client went away")
                     async with asyncio.timeout(self._stall_seconds):
-                        await write(chunk)
-                    on_sent(len(chunk))
-            finally:
-                chunk = await _completed(reading)
-            if offset < end and not chunk:
-                raise ConnectionResetError("the file is shorter than was announced")
-            offset += len(chunk)
+                        await _writable(loop, sock)
+        finally:
+            os.close(sock)
+            transport.take_back()
 
     async def _flush(self, transport: asyncio.Transport) -> None:
         """Wait until the kernel has what was written to the transport before; mostly it has at once."""
@@ -134,6 +130,47 @@ def _send_burst(sock: int, fd: int, offset: int, end: int) -> int:
         if time.monotonic() > deadline:
             return offset
     return offset
+
+
+class TlsBurst:
+    """What is left of a file to send by TLS; what is encrypted and not taken yet comes first."""
+
+    def __init__(self, end: TlsEnd, sock: int, part: FileSlice) -> None:
+        self._end = end
+        self._sock = sock
+        self._fd = part.fd
+        self._offset = part.offset
+        self._stop = part.offset + part.length
+        self._encrypted = memoryview(b"")
+
+    @property
+    def is_done(self) -> bool:
+        return self._offset >= self._stop and not self._encrypted
+
+    def send(self) -> int:
+        """One burst; how many bytes of the file were taken on."""
+        deadline = time.monotonic() + BURST_SECONDS
+        poll = select.poll()
+        poll.register(self._sock, select.POLLOUT)
+        buffer = memoryview(bytearray(min(TLS_BYTES, self._stop - self._offset)))
+        start = self._offset
+        while not self.is_done and time.monotonic() < deadline:
+            if not self._encrypted:
+                self._encrypt(buffer)
+            try:
+                self._encrypted = self._encrypted[os.write(self._sock, self._encrypted) :]
+            except BlockingIOError:
+                if not poll.poll(BURST_PATIENCE_MILLISECONDS):
+                    break
+        return self._offset - start
+
+    def _encrypt(self, buffer: memoryview) -> None:
+        count = os.preadv(self._fd, [buffer[: self._stop - self._offset]], self._offset)
+        if count == 0:
+            raise ConnectionResetError("the file is shorter than was announced")
+        encrypt(self._end.session, buffer[:count])
+        self._encrypted = memoryview(self._end.outgoing.read())
+        self._offset += count
 
 
 async def _writable(loop: asyncio.AbstractEventLoop, sock: int) -> None:

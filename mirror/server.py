@@ -32,6 +32,7 @@ from mirror.oversight import PATHS, Exchange, Oversight, route_of
 from mirror.problems import render_error, render_problem
 from mirror.registry import Registry
 from mirror.sending import Sender
+from mirror.tls import TlsEnd, TlsTransport
 from mirror.wire import FileSlice, Receiver, Reply, Request
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,8 @@ class Server:
             lingering_time=LINGERING_SECONDS,
         )
         sock = _listening_socket(host, port, stall_seconds=self._patience.in_reading)
-        self._listener = await loop.create_server(self._connections, sock=sock, ssl=tls, backlog=1024)
+        make_protocol = self._connections if tls is None else partial(TlsEnd, tls, self._connections)
+        self._listener = await loop.create_server(make_protocol, sock=sock, backlog=1024)
         self._sweeper = asyncio.create_task(self._sweep_now_and_then())
         bound = sock.getsockname()
         return str(bound[0]), int(bound[1])
@@ -285,10 +287,10 @@ class FileResponse(web.StreamResponse):
         try:
             if transport is None:
                 raise ConnectionResetError("the client went away")
-            if transport.get_extra_info("sslcontext") is None:
-                await self._sender.send_plain(transport, self._part, self._add)
+            if isinstance(transport, TlsTransport):
+                await self._sender.send_tls(transport, self._part, self._add)
             else:
-                await self._sender.send_tls(self.write, self._part, self._add)
+                await self._sender.send_plain(transport, self._part, self._add)
         except (OSError, TimeoutError) as error:
             if transport is not None:
                 transport.abort()

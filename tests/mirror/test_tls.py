@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from mirror.limits import Patience
 from mirror.oci import digest_of
 from tests.mirror.certificates import Certificate, make_certificate
-from tests.mirror.running import RunningMirror
+from tests.mirror.running import RunningMirror, wait_until
 from tests.mirror.serving import ServingMirror
 
 BIG = os.urandom(5 * 1024 * 1024 + 17)
@@ -78,6 +79,89 @@ def test_plain_http_on_the_tls_port_is_refused_quietly(
     connection.request("GET", "/v2/")
     assert connection.getresponse().read() == b"{}"
     connection.close()
+
+
+def stored(mirror: RunningMirror, content: bytes) -> str:
+    upload = mirror.registry.open_upload("a")
+    upload.write(content)
+    return f"/v2/a/blobs/{upload.commit(digest_of(content))}"
+
+
+def test_a_request_that_comes_while_a_blob_is_sent_is_answered_after_it(
+    tls_mirror: RunningMirror, certificate: Certificate
+) -> None:
+    request = f"GET {stored(tls_mirror, BIG)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    context = ssl.create_default_context(cafile=certificate.certificate)
+    with context.wrap_socket(
+        socket.create_connection(("127.0.0.1", tls_mirror.port), timeout=20), server_hostname="localhost"
+    ) as sock:
+        sock.sendall(request)
+        received = bytearray(sock.recv(1000))
+        sock.sendall(request + b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        while data := sock.recv(1 << 20):
+            received += data
+
+    assert received.count(b"HTTP/1.1 200 OK") == 3
+    assert received.count(BIG) == 2
+    assert received.endswith(b"{}")
+
+
+def test_more_slow_clients_than_threads_do_not_stop_a_quick_one(
+    tls_mirror: RunningMirror, certificate: Certificate
+) -> None:
+    path = stored(tls_mirror, BIG * 4)
+    slow = [connect(tls_mirror.address, certificate) for _ in range(12)]
+    for connection in slow:
+        connection.request("GET", path)
+        connection.sock.recv(100)
+
+    quick = connect(tls_mirror.address, certificate)
+    quick.request("GET", path)
+    assert quick.getresponse().read() == BIG * 4
+    for connection in (*slow, quick):
+        connection.close()
+
+
+def test_a_client_that_reads_nothing_is_cut_off(tmp_path: Path, certificate: Certificate) -> None:
+    patience = Patience(in_reading=0.3)
+    with RunningMirror(tmp_path / "root", tls=certificate.context, patience=patience) as mirror:
+        path = stored(mirror, BIG * 4)
+        connection = connect(mirror.address, certificate)
+        connection.request("GET", path)
+
+        wait_until(lambda: mirror.connections == 1)
+        wait_until(lambda: mirror.connections == 0)
+        connection.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01", b"\x16\x03\x01\x00\x05hello", b"\x00" * 1000])
+def test_a_handshake_that_comes_to_nothing_disturbs_nobody(
+    tls_mirror: RunningMirror, certificate: Certificate, sent: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", tls_mirror.port), timeout=10) as sock:
+        sock.sendall(sent)
+
+    connection = connect(tls_mirror.address, certificate)
+    connection.request("GET", "/v2/")
+    assert connection.getresponse().read() == b"{}"
+    connection.close()
+
+
+def test_the_end_of_an_answer_is_told_from_a_broken_connection(
+    tls_mirror: RunningMirror, certificate: Certificate
+) -> None:
+    context = ssl.create_default_context(cafile=certificate.certificate)
+    with context.wrap_socket(
+        socket.create_connection(("127.0.0.1", tls_mirror.port), timeout=20),
+        server_hostname="localhost",
+        suppress_ragged_eofs=False,
+    ) as sock:
+        sock.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        received = b""
+        while data := sock.recv(1000):
+            received += data
+
+    assert received.endswith(b"{}")
 
 
 def test_the_program_serves_tls(tmp_path: Path, certificate: Certificate) -> None:
