@@ -1,4 +1,4 @@
-"""crane, oras, helm and containerd against the mirror, with TLS and without: the same digests out as in.
+"""crane, oras, helm, regctl and containerd, with TLS and without: the same digests out as in.
 
 They are built from `clients/*/go.mod`. skopeo, umoci and oras-py are in `test_interop.py`.
 """
@@ -6,46 +6,25 @@ They are built from `clients/*/go.mod`. skopeo, umoci and oras-py are in `test_i
 import gzip
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mirror.nodes import render_hosts_toml
 from mirror.oci import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, digest_of
-from tests.go_builds import build_program, has_go
-from tests.mirror.boxes import Box, blobs_of, make_layout, run, tar_of
+from tests.go_builds import has_go
+from tests.mirror.boxes import Box, blobs_of, make_layout, tar_of
+from tests.mirror.go_clients import Client, make_clients
 
 pytestmark = [
     pytest.mark.interop,
-    pytest.mark.skipif(not has_go(), reason="building crane, oras, helm and containerd's resolver needs Go"),
+    pytest.mark.skipif(not has_go(), reason="building the clients needs Go"),
 ]
-
-CLIENTS = Path(__file__).parent / "clients"
-PACKAGES = {
-    "crane": "github.com/google/go-containerregistry/cmd/crane",
-    "oras": "oras.land/oras/cmd/oras",
-    "helm": "helm.sh/helm/v3/cmd/helm",
-    "containerd": ".",
-}
-
-Client = Callable[..., str]
 
 
 @pytest.fixture
 def clients(box: Box, tmp_path: Path) -> dict[str, Client]:
-    """Each runs in the test's folder, knows no other home, and trusts the mirror's CA."""
-    home = tmp_path / "home"
-    home.mkdir()
-    environment = {"HOME": str(home), "DOCKER_CONFIG": str(home), "XDG_CACHE_HOME": str(home / "cache")}
-    if box.ca is not None:
-        environment["SSL_CERT_FILE"] = str(box.ca)
-    binaries = {name: build_program(name, CLIENTS / name, package=PACKAGES[name]) for name in PACKAGES}
-
-    def client(name: str) -> Client:
-        return lambda *words: run([str(binaries[name]), *words], folder=tmp_path, environment=environment)
-
-    return {name: client(name) for name in PACKAGES}
+    return make_clients(box, tmp_path)
 
 
 @pytest.fixture
@@ -247,3 +226,52 @@ def test_containerd_pulls_a_plain_name_as_any_registrys(
     assert json.loads(containerd("docker.io/rancher/pause:3.6", "out"))["digest"] == digest
     with pytest.raises(AssertionError, match="not found"):
         containerd("docker.io/rancher/pause:3.7", "out2")
+
+
+@pytest.fixture
+def regctl(box: Box, clients: dict[str, Client]) -> Client:
+    """Pushes blobs of more than 1000 bytes in chunks, which no other client here does."""
+    tls = "enabled" if box.ca else "disabled"
+    clients["regctl"](
+        "registry", "set", box.address, "--tls", tls, "--blob-max", "1000", "--blob-chunk", "300"
+    )
+    return clients["regctl"]
+
+
+def test_regctl_pushes_in_chunks_and_pulls_unchanged(box: Box, regctl: Client, tmp_path: Path) -> None:
+    digest = make_layout(tmp_path / "in", platforms=("amd64", "arm64"))
+    name = f"{box.address}/demo"
+
+    regctl("image", "copy", "ocidir://in:v1", f"{name}:v1")
+    regctl("image", "copy", f"{name}@{digest}", "ocidir://out:v1")
+
+    assert regctl("image", "digest", f"{name}:v1").strip() == digest
+    assert blobs_of(tmp_path / "out") == blobs_of(tmp_path / "in")
+
+
+def test_regctl_rewrites_an_image_with_sha512(box: Box, regctl: Client, tmp_path: Path) -> None:
+    make_layout(tmp_path / "in")
+    name = f"{box.address}/demo"
+    regctl("image", "copy", "ocidir://in:v1", f"{name}:v1")
+
+    regctl("image", "mod", f"{name}:v1", "--digest-algo", "sha512", "--create", f"{name}:v2")
+
+    digest = regctl("image", "digest", f"{name}:v2").strip()
+    assert digest.startswith("sha512:")
+    content = regctl("manifest", "get", "--format", "raw-body", f"{name}@{digest}").encode()
+    assert digest_of(content, "sha512") == digest
+    layers = json.loads(content)["layers"]
+    assert {layer["digest"].partition(":")[0] for layer in layers} == {"sha512"}
+    regctl("image", "copy", f"{name}@{digest}", "ocidir://out:v2")
+
+
+def test_regctl_lists_and_deletes_a_tag_alone(box: Box, regctl: Client, tmp_path: Path) -> None:
+    digest = make_layout(tmp_path / "in")
+    name = f"{box.address}/demo"
+    for tag in ("v1", "v2"):
+        regctl("image", "copy", "ocidir://in:v1", f"{name}:{tag}")
+
+    regctl("tag", "delete", f"{name}:v1")
+
+    assert regctl("tag", "ls", name).split() == ["v2"]
+    assert regctl("image", "digest", f"{name}@{digest}").strip() == digest
