@@ -24,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not (sys.stdin.isatty() and sys.__stderr__ is not None and sys.__stderr__.isatty()):
         # Textual paints on stderr, so that is what has to be a terminal.
-        print("The console needs a terminal. For scripts there is: skerry hosts list -o json", file=sys.stderr)
+        print(
+            "The console needs a terminal. For scripts there is: skerry hosts list -o json", file=sys.stderr
+        )
         return 2
     try:
         run(options.server, basic=options.basic)
