@@ -41,17 +41,17 @@ class Box:
 
 
 @contextmanager
-def open_box(folder: Path, *, is_tls: bool) -> Iterator[Box]:
+def open_box(folder: Path, *options: str, is_tls: bool) -> Iterator[Box]:
     if not is_tls:
-        with ServingMirror(folder / "root") as mirror:
+        with ServingMirror(folder / "root", *options) as mirror:
             yield Box(mirror, ca=None)
         return
     certificate = make_certificate(folder / "pki")
     clients = folder / "clients"
     clients.mkdir()
     (clients / "ca.crt").write_bytes(certificate.certificate.read_bytes())
-    options = ("--tls-cert", str(certificate.certificate), "--tls-key", str(certificate.key))
-    with ServingMirror(folder / "root", *options) as mirror:
+    tls = ("--tls-cert", str(certificate.certificate), "--tls-key", str(certificate.key))
+    with ServingMirror(folder / "root", *options, *tls) as mirror:
         yield Box(mirror, ca=clients / "ca.crt")
 
 
