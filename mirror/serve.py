@@ -13,9 +13,12 @@ import os
 import signal
 import ssl
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mirror.limits import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
     from mirror.guard import Guard
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 DEFAULT_RATE = 1000.0
+SIZE_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def add_serve_options(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +54,20 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"requests a second from one address, 0 for no limit; {DEFAULT_RATE:.0f} if not given, "
         "and then loopback has none",
+    )
+    parser.add_argument(
+        "--quota",
+        type=parse_size,
+        default=0,
+        metavar="SIZE",
+        help="bytes that all blobs together may take, as in 500G; no bound if not given",
+    )
+    parser.add_argument(
+        "--keep-free",
+        type=parse_size,
+        default=DEFAULT_LIMITS.free_space,
+        metavar="SIZE",
+        help="bytes of the disk that pushes must leave free; 64M if not given",
     )
     parser.add_argument(
         "--access-log", action="store_true", help="one line of JSON a request on standard error"
@@ -79,7 +97,8 @@ async def _serve(options: argparse.Namespace) -> None:
 
     host, port = options.listen
     tls = _tls_context(options.tls_cert, options.tls_key) if options.tls_cert else None
-    registry = Registry(options.root)
+    limits = replace(DEFAULT_LIMITS, quota=options.quota, free_space=options.keep_free)
+    registry = Registry(options.root, limits=limits)
     try:
         server = Server(
             registry,
@@ -155,6 +174,14 @@ def _tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key)
     return context
+
+
+def parse_size(text: str) -> int:
+    """`500G` and the like, in powers of 1024."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in SIZE_UNITS else (text, "")
+    if not (number.isascii() and number.isdigit() and len(number) < 16):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: write bytes, or as in 64M, 500G, 2T")
+    return int(number) * SIZE_UNITS.get(unit, 1)
 
 
 def _parse_rate(text: str) -> float:

@@ -1,7 +1,8 @@
 """`mirror …`: care of a mirror's folder on its own machine: what is in it, what is wrong, what can go.
 
-These commands open the folder that `--root` names, also while its server runs; they ask no appliance.
-Bringing images in and out is `appliance.cli.mirror_copies`.
+These commands open the folder that `--root` names, also while its server runs, and ask no appliance; only
+`gc` and `verify` without a folder are jobs of the appliance, which also knows what its store names. Bringing
+images in and out is `appliance.cli.mirror_copies`.
 """
 
 import contextlib
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from appliance.cli import mirror_copies
+from appliance.cli import following, mirror_copies
+from appliance.cli.bundles import Wait, waits
 from appliance.cli.exits import CommandFailed
-from appliance.cli.options import DryRun, OutputOption
+from appliance.cli.options import DryRun, OutputOption, Server, connect
 from appliance.cli.output import Output, print_data, print_lines, print_table, talk, write
 from appliance.cli.progress import Telling
 
@@ -88,15 +90,30 @@ def collect_garbage(
     grace: Grace = 24.0,
     keep: Keep = None,
     dry_run: DryRun = False,
+    wait: Wait = None,
     output: OutputOption = Output.TABLE,
+    server: Server = None,
 ) -> None:
-    """Free what no tag reaches, while the mirror serves; --dry-run only says what would go, and why."""
+    """Free what no tag reaches, while the mirror serves; --dry-run only says what would go, and why.
+
+    Without --root the appliance does it, and keeps what its OS versions and rollouts name by digest.
+    """
     from mirror.collection import collect
     from mirror.errors import DigestInvalid
     from mirror.oci import parse_digest
 
     if not 0 <= grace <= 24 * 365:
         raise CommandFailed("Usage", f"--grace {grace:g} is not a number of hours from 0 to 8760.")
+    if root is None:
+        if keep:
+            raise CommandFailed("Usage", "--keep needs --root; the appliance knows itself what to keep.")
+        client = connect(server)
+        operation = client.start_operation("collect-mirror", {"dryRun": dry_run, "graceHours": grace})
+        done = following.finish(client, operation, output, wait=waits(wait, output))
+        if output in (Output.TABLE, Output.WIDE) and done.result:
+            verb = "would be freed (dry run)" if dry_run else "freed"
+            print_lines([f"{done.result['blobs']} blobs, {render_size(done.result['bytes'])} {verb}"])
+        return
     try:
         held = [parse_digest(text) for text in keep or ()]
     except DigestInvalid as error:
@@ -129,8 +146,21 @@ def collect_garbage(
 
 
 @app.command("verify")
-def verify_mirror(root: Root = None, output: OutputOption = Output.TABLE) -> None:
-    """Prove every blob by its digest and every manifest by what it names; change nothing."""
+def verify_mirror(
+    root: Root = None,
+    wait: Wait = None,
+    output: OutputOption = Output.TABLE,
+    server: Server = None,
+) -> None:
+    """Prove every blob by its digest and every manifest by what it names; change nothing.
+
+    Without --root the appliance does it.
+    """
+    if root is None:
+        client = connect(server)
+        operation = client.start_operation("verify-mirror", {})
+        following.finish(client, operation, output, wait=waits(wait, output))
+        return
     from mirror.space import bytes_below
     from mirror.verification import verify
 

@@ -1,5 +1,6 @@
 """The quota: pushes are refused before they are sent, while they come, and no longer once there is room."""
 
+import argparse
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,11 @@ from mirror.errors import NoSpace
 from mirror.limits import DEFAULT_LIMITS
 from mirror.oci import digest_of
 from mirror.registry import Registry
+from mirror.serve import parse_size
 from mirror.space import COUNT_EVERY_SECONDS, Quota, bytes_below
 from tests.mirror.pushing import push_blob
 from tests.mirror.running import RunningMirror
+from tests.mirror.serving import ServingMirror
 
 SMALL = replace(DEFAULT_LIMITS, quota=1000)
 
@@ -95,3 +98,22 @@ def test_collecting_makes_room_under_the_quota(tmp_path: Path) -> None:
 
     registry.close()
     fresh.close()
+
+
+def test_sizes_are_written_as_people_write_them() -> None:
+    assert [parse_size(text) for text in ("0", "1000", "64M", "2T")] == [0, 1000, 2**26, 2**41]
+
+
+@pytest.mark.parametrize("text", ["", "G", "-1", "1.5G", "64m", "64MB", "\u0663", "9" * 16])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="not a size"):
+        parse_size(text)
+
+
+def test_the_program_holds_its_quota(tmp_path: Path) -> None:
+    with ServingMirror(tmp_path / "root", "--quota", "1K") as serving:
+        content = b"x" * 2000
+
+        answer = serving.ask("POST", f"/v2/a/blobs/uploads/?digest={digest_of(content)}", content)
+
+        assert answer.status == 507

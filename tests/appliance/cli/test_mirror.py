@@ -239,10 +239,34 @@ def test_a_folder_that_is_no_mirror_is_left_alone(lonely: Terminal, tmp_path: Pa
         outcome = lonely.bare("mirror", command, "--root", str(root))
         assert outcome.code == 2
         assert "not a mirror's folder" in outcome.err
-    assert lonely.bare("mirror", command).code == 2
 
     assert not (tmp_path / "mistyped").exists()
     assert list((tmp_path / "documents").iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["ls", "du", "rebuild"])
+def test_a_folder_must_be_named_where_the_appliance_is_not_asked(lonely: Terminal, command: str) -> None:
+    outcome = lonely.bare("mirror", command)
+
+    assert outcome.code == 2
+    assert "--root" in outcome.err
+
+
+@pytest.mark.parametrize("command", ["gc", "verify"])
+def test_without_a_folder_the_appliance_is_asked(lonely: Terminal, command: str) -> None:
+    assert lonely("mirror", command).code == 3
+
+
+def test_the_appliance_collects_and_verifies_its_mirror(skerry: Terminal) -> None:
+    told = skerry("mirror", "gc", "--dry-run")
+    verified = skerry("mirror", "verify")
+    refused = skerry("mirror", "gc", "--grace", "0")
+    kept = skerry("mirror", "gc", "--keep", digest_of(b"x"))
+
+    assert (told.code, told.out.splitlines()[-1][-24:]) == (0, "would be freed (dry run)"), told.err
+    assert verified.code == 0, verified.err
+    assert "verify-mirror succeeded" in verified.out
+    assert (refused.code, kept.code) == (2, 2)
 
 
 def test_a_node_is_told_where_the_mirror_is(lonely: Terminal, tmp_path: Path) -> None:
