@@ -1,5 +1,7 @@
 """The clients of `benchmarks.blobs`: as little Python a byte as can be, so that the server is measured."""
 
+import http.client
+import json
 import os
 import socket
 import ssl
@@ -30,10 +32,11 @@ class Blob:
 
 
 def pull(target: Target, path: str, size: int, is_discarding: bool) -> None:
-    """GET `path`, which has `size` bytes; discarding leaves the bytes in the kernel."""
+    """GET the first `size` bytes of `path`; discarding leaves the bytes in the kernel."""
     buffer = memoryview(bytearray(BUFFER_BYTES))
     with _connect(target) as sock:
-        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+        request = f"GET {path} HTTP/1.1\r\nHost: bench\r\nRange: bytes=0-{size - 1}\r\n\r\n"
+        sock.sendall(request.encode())
         _check_found(_head(sock))
         received = 0
         flags = socket.MSG_TRUNC if is_discarding and target.authority is None else 0
@@ -83,6 +86,32 @@ def count_answers(target: Target, path: str, seconds: float, method: str) -> int
     return count
 
 
+def count_lists(target: Target, path: str, seconds: float, names: int) -> int:
+    """How many whole lists of tags one connection gets, page by page where the server insists on pages."""
+    connection = open_connection(target)
+    count, end = 0, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        found, page = 0, f"{path}?n={names}"
+        while page:
+            connection.request("GET", page)
+            answer = connection.getresponse()
+            found += len(json.loads(answer.read())["tags"])
+            link = answer.headers["Link"]
+            page = link.partition("<")[2].partition(">")[0] if link else ""
+        if found != names:
+            raise ConnectionError(f"{path} listed {found} of {names} tags")
+        count += 1
+    connection.close()
+    return count
+
+
+def open_connection(target: Target) -> http.client.HTTPConnection:
+    if target.authority is None:
+        return http.client.HTTPConnection(target.host, target.port)
+    context = ssl.create_default_context(cafile=target.authority)
+    return http.client.HTTPSConnection(target.host, target.port, context=context)
+
+
 def _connect(target: Target) -> socket.socket:
     sock = socket.create_connection((target.host, target.port), timeout=60)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -123,7 +152,7 @@ def _headers_of(head: bytes) -> dict[str, str]:
 
 
 def _check_found(head: bytes) -> None:
-    if b" 200 " not in head.split(b"\r\n", 1)[0]:
+    if not head.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 206 ")):
         raise ConnectionError(f"the pull was answered {head[:200]!r}")
 
 

@@ -1,6 +1,6 @@
-"""The mirror's speed beside Debian's docker-registry under the same load. Prints ratios; asserts nothing.
+"""The mirror's speed beside docker-registry and distribution v3 under the same load. Prints ratios.
 
-    python -m benchmarks.blobs [--mib 256] [--rounds 3] [--dir DIR] [--tls]
+    python -m benchmarks.blobs [--mib 192] [--rounds 2] [--dir DIR] [--tls]
 
 Limits in the same run: a bare sendfile loop for pulls; sha256 and a durable write of the same bytes for
 pushes. Clients are processes on loopback that share the machine's cores with the server, so the processor
@@ -10,42 +10,31 @@ time that a server takes for a gigabyte is the steadier number. Rounds are inter
 import argparse
 import contextlib
 import hashlib
-import http.client
-import json
 import multiprocessing
 import os
-import shutil
-import socket
-import ssl
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.pool import Pool
 from pathlib import Path
 
-from benchmarks.blob_clients import Blob, Target, count_answers, pull, push, warm
-from mirror.oci import OCI_MANIFEST
-from tests.mirror.certificates import Certificate, make_certificate
+from benchmarks.blob_clients import Blob, count_answers, count_lists, open_connection, pull, push, warm
+from benchmarks.blob_servers import Peer, find_peers, serve_by_sendfile, serve_docker_registry, serve_mirror
+from mirror.oci import OCI_INDEX, OCI_MANIFEST
+from mirror.registry import Registry
+from tests.mirror.certificates import make_certificate
 from tests.mirror.running import image_manifest
 
 MIB = 1024 * 1024
 GB = 1e9
 MANIFEST_SECONDS = 1.0
 REPOSITORY = "bench/images"
+TAGS_REPOSITORY = "bench/tags"
+TAGS = 10_000
+CLIENTS = 32
 CONFIG = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
-
-
-@dataclass(frozen=True)
-class Peer:
-    """A server under load; its processor time is read from its process."""
-
-    name: str
-    target: Target
-    process: int
 
 
 @dataclass
@@ -62,41 +51,46 @@ Results = dict[str, dict[str, Measured]]  # what, then who
 
 def main() -> None:
     options = _parse_arguments()
+    programs = find_peers()
     spawn = multiprocessing.get_context("spawn")
     with (
         tempfile.TemporaryDirectory(dir=options.dir, prefix="skerry-bench-") as folder,
         contextlib.ExitStack() as stack,
-        spawn.Pool(4) as clients,
+        spawn.Pool(CLIENTS) as clients,
     ):
         work = Path(folder)
         blob = _make_blob(work / "blob", options.mib, seed="pull")
         certificate = make_certificate(work / "pki") if options.tls else None
-        peers = [stack.enter_context(_serve_mirror(work, certificate))]
-        if shutil.which("docker-registry"):
-            peers.append(stack.enter_context(_serve_docker_registry(work, certificate)))
+        peers = [stack.enter_context(serve_mirror(work, certificate))]
+        for name, binary in programs.items():
+            peers.append(stack.enter_context(serve_docker_registry(name, binary, work, certificate)))
         for peer in peers:
             _store(peer, blob)
+            _store_tags(peer, work)
         if certificate is None:
-            peers.append(stack.enter_context(_serve_by_sendfile(blob)))
+            peers.append(stack.enter_context(serve_by_sendfile(blob)))
         results: Results = {}
         for number in range(options.rounds):
             for peer in peers:
                 _measure_pulls(results, peer, clients, blob)
                 if peer.name != "bare sendfile":
                     _measure_manifests(results, peer, clients)
+                    _measure_listing(results, peer, clients)
                     _measure_pushes(results, peer, clients, work, mib=options.mib // 2, seed=str(number))
             _measure_limits(results, blob, work)
         _print(results, title=f"{options.mib} MiB blob, {'TLS' if options.tls else 'plain HTTP'}")
         for peer in peers:
-            print(f"{peer.name}: largest resident size {_memory_peak(peer.process) / MIB:.0f} MiB")
+            peak = _memory_peak(peer.process) / MIB
+            print(f"{peer.name}: started in {peer.start_seconds:.2f} s, largest resident size {peak:.0f} MiB")
 
 
 def _measure_pulls(results: Results, peer: Peer, clients: Pool, blob: Blob) -> None:
     path = f"/v2/{REPOSITORY}/blobs/{blob.digest}"
-    for count, is_discarding in ((1, False), (4, False), (4, True)):
+    for count, is_discarding in ((1, False), (4, False), (4, True), (CLIENTS, True)):
         what = f"pull, {count} client{'s' * (count > 1)}{', discarding' * is_discarding}"
-        arguments = [(peer.target, path, blob.size, is_discarding)] * count
-        with _measuring(results, what, peer, count * blob.size / GB, unit="GB"):
+        part = blob.size if count <= 4 else blob.size * 4 // count
+        arguments = [(peer.target, path, part, is_discarding)] * count
+        with _measuring(results, what, peer, count * part / GB, unit="GB"):
             clients.starmap(pull, arguments, chunksize=1)
 
 
@@ -108,6 +102,16 @@ def _measure_manifests(results: Results, peer: Peer, clients: Pool) -> None:
         measured = results.setdefault(f"manifest {method}", {}).setdefault(peer.name, Measured("k"))
         measured.rates.append(answered / MANIFEST_SECONDS)
         measured.cpu.append((_cpu_seconds(peer.process) - before) / answered)
+
+
+def _measure_listing(results: Results, peer: Peer, clients: Pool) -> None:
+    """Whole lists of ten thousand tags."""
+    arguments = (peer.target, f"/v2/{TAGS_REPOSITORY}/tags/list", MANIFEST_SECONDS / 2, TAGS)
+    before, started = _cpu_seconds(peer.process), time.perf_counter()
+    answered = clients.apply(count_lists, arguments)
+    measured = results.setdefault(f"list of {TAGS:,} tags", {}).setdefault(peer.name, Measured("lists"))
+    measured.rates.append(answered / (time.perf_counter() - started))
+    measured.cpu.append((_cpu_seconds(peer.process) - before) / answered)
 
 
 def _measure_pushes(results: Results, peer: Peer, clients: Pool, work: Path, *, mib: int, seed: str) -> None:
@@ -157,94 +161,6 @@ def _print(results: Results, *, title: str) -> None:
             print(f"{what:28} {name:20} {rate:24} {cpu:19} {ratio}")
 
 
-# servers
-
-
-@contextlib.contextmanager
-def _serve_mirror(work: Path, certificate: Certificate | None) -> Iterator[Peer]:
-    command = [
-        sys.executable,
-        "-m",
-        "mirror",
-        "serve",
-        "--root",
-        str(work / "mirror"),
-        "--listen",
-        "127.0.0.1:0",
-    ]
-    if certificate is not None:
-        command += ["--tls-cert", str(certificate.certificate), "--tls-key", str(certificate.key)]
-    with _running(command, {}) as process:
-        assert process.stdout is not None
-        ready = json.loads(process.stdout.readline())
-        yield _peer("mirror", process, int(ready["listen"].rpartition(":")[2]), certificate)
-
-
-@contextlib.contextmanager
-def _serve_docker_registry(work: Path, certificate: Certificate | None) -> Iterator[Peer]:
-    port = _free_port()
-    config = work / "docker-registry.yml"
-    settings: dict[str, object] = {
-        "version": "0.1",
-        "log": {"level": "error", "accesslog": {"disabled": True}},
-        "storage": {"filesystem": {"rootdirectory": str(work / "docker-registry")}},
-        "http": {"addr": f"127.0.0.1:{port}"},
-    }
-    if certificate is not None:
-        settings["http"] = {
-            "addr": f"127.0.0.1:{port}",
-            "tls": {"certificate": str(certificate.certificate), "key": str(certificate.key)},
-        }
-    config.write_text(json.dumps(settings))  # JSON is YAML
-    with _running(["docker-registry", "serve", str(config)], {"OTEL_TRACES_EXPORTER": "none"}) as process:
-        _wait_for_port(port)
-        yield _peer("docker-registry", process, port, certificate)
-
-
-@contextlib.contextmanager
-def _serve_by_sendfile(blob: Blob) -> Iterator[Peer]:
-    """The limit: no HTTP to speak of, a thread a client, the file straight to the socket."""
-    program = (
-        "import os, socket, sys, threading\n"
-        "listener = socket.create_server(('127.0.0.1', 0))\n"
-        "print(listener.getsockname()[1], flush=True)\n"
-        "def serve(sock, path, size):\n"
-        "    with sock, open(path, 'rb') as file:\n"
-        "        sock.recv(4096)\n"
-        "        sock.sendall(b'HTTP/1.1 200 OK\\r\\n\\r\\n')\n"
-        "        offset = 0\n"
-        "        while offset < size:\n"
-        "            offset += os.sendfile(sock.fileno(), file.fileno(), offset, size - offset)\n"
-        "while True:\n"
-        "    arguments = (listener.accept()[0], sys.argv[1], int(sys.argv[2]))\n"
-        "    threading.Thread(target=serve, args=arguments).start()\n"
-    )
-    with _running([sys.executable, "-c", program, str(blob.path), str(blob.size)], {}) as process:
-        assert process.stdout is not None
-        yield _peer("bare sendfile", process, int(process.stdout.readline()), None)
-
-
-@contextlib.contextmanager
-def _running(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.communicate(timeout=20)
-
-
-def _peer(name: str, process: subprocess.Popen[str], port: int, certificate: Certificate | None) -> Peer:
-    authority = certificate.certificate if certificate is not None else None
-    return Peer(name, Target("127.0.0.1", port, authority), process.pid)
-
-
 def _store(peer: Peer, blob: Blob) -> None:
     """Push the blob to be pulled, and a small image under the tag v1.
 
@@ -255,18 +171,26 @@ def _store(peer: Peer, blob: Blob) -> None:
     config = blob.path.with_name("config")
     config.write_bytes(CONFIG)
     push(peer.target, REPOSITORY, _describe(config))
-    connection: http.client.HTTPConnection
-    if peer.target.authority is None:
-        connection = http.client.HTTPConnection(peer.target.host, peer.target.port)
-    else:
-        context = ssl.create_default_context(cafile=peer.target.authority)
-        connection = http.client.HTTPSConnection(peer.target.host, peer.target.port, context=context)
+    connection = open_connection(peer.target)
     headers = {"Content-Type": OCI_MANIFEST}
     connection.request("PUT", f"/v2/{REPOSITORY}/manifests/v1", image_manifest(CONFIG), headers)
     answer = connection.getresponse()
     if answer.status != 201:
         raise RuntimeError(f"{peer.name} answered {answer.status} to a manifest: {answer.read()!r}")
     connection.close()
+
+
+def _store_tags(peer: Peer, work: Path) -> None:
+    """Past the API, for nobody waits for ten thousand pushes; the peers keep a folder a tag."""
+    tags = [f"v{number}" for number in range(TAGS)]
+    if peer.tags_folder is None:
+        registry = Registry(work / "mirror")
+        content = b'{"schemaVersion":2,"manifests":[]}'
+        registry.push_manifest(TAGS_REPOSITORY, content, OCI_INDEX, tags=tags)
+        registry.close()
+        return
+    for tag in tags:
+        (peer.tags_folder / TAGS_REPOSITORY / "_manifests/tags" / tag).mkdir(parents=True)
 
 
 # what a benchmark needs of the machine
@@ -298,33 +222,12 @@ def _memory_peak(process: int) -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
-def _wait_for_port(port: int, *, seconds: float = 10.0) -> None:
-    def is_open() -> bool:
-        with socket.socket() as sock:
-            return sock.connect_ex(("127.0.0.1", port)) == 0
-
-    _wait_until(is_open, seconds=seconds)
-
-
-def _wait_until(is_so: Callable[[], bool], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"a server did not start within {seconds:.0f} s")
-        time.sleep(0.02)
-
-
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.blobs", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("--mib", type=int, default=256, help="size of the pulled blob; pushes are half of it")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--mib", type=int, default=192, help="size of the pulled blob; pushes are half of it")
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--dir", type=Path, help="where to work; a folder on a real disk, not a tmpfs")
     parser.add_argument("--tls", action="store_true", help="measure inside TLS")
     return parser.parse_args()
