@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from appliance.cli.following import NEWS_EVERY_SECONDS, render_left
 from appliance.cli.output import talk
@@ -14,13 +15,21 @@ PAINT_EVERY_SECONDS = 0.1
 class Telling:
     """`advance` counts on, `show` says where it is; from any thread. `end` leaves the line behind."""
 
-    def __init__(self, phase: str, *, total: int = 0, unit: str = "B") -> None:
+    def __init__(
+        self,
+        phase: str,
+        *,
+        total: int = 0,
+        unit: str = "B",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._phase = phase
         self._total = total
         self._unit = unit
         self._done = 0
         self._is_terminal = sys.stderr.isatty()
-        self._began = time.monotonic()
+        self._clock = clock
+        self._began = clock()
         self._told = self._began
         self._width = 0
         self._lock = threading.Lock()
@@ -39,7 +48,7 @@ class Telling:
     def show(self, phase: str, done: int, total: int) -> None:
         with self._lock:
             if phase != self._phase:
-                self._phase, self._began = phase, time.monotonic()
+                self._phase, self._began = phase, self._clock()
             self._done, self._total = done, total
             self._tell()
 
@@ -49,7 +58,7 @@ class Telling:
             self._width = 0
 
     def _tell(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if now - self._told < (PAINT_EVERY_SECONDS if self._is_terminal else NEWS_EVERY_SECONDS):
             return
         self._told = now
