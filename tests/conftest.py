@@ -11,6 +11,11 @@ settings.register_profile("replay", deadline=None, derandomize=True)
 settings.load_profile("replay" if os.environ.get("CI") else "search")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name long values by their place: some hold keys made anew each run, and workers must agree on names."""
+    return argname if isinstance(val, (str, bytes)) and len(val) > 40 else None
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """With SKERRY_FORBID_SKIPS set, as in CI, a skipped test ends the run as failed."""
