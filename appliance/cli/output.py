@@ -63,7 +63,7 @@ def write(text: str) -> None:
 
 def render_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, colour: bool = False) -> str:
     """Columns three spaces apart, the last one unpadded; control characters never reach the terminal."""
-    cells = [list(headers), *([_printable(cell).strip() or "-" for cell in row] for row in rows)]
+    cells = [list(headers), *([_printable(cell) or "-" for cell in row] for row in rows)]
     widths = [max(cell_width(row[column]) for row in cells) for column in range(len(headers))]
     lines = []
     for number, row in enumerate(cells):
