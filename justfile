@@ -38,7 +38,7 @@ test *args:
 demo *args:
     skerry demo {{args}}
 
-# tests against independent clients: skopeo, umoci, docker-registry, kubectl
+# tests against independent clients: skopeo, umoci, kubectl, and crane, oras, helm built as Go modules
 interop *args:
     pytest -m interop {{args}}
 
@@ -65,9 +65,9 @@ bench: bench-registrations bench-mirror bench-starts bench-bundles bench-store b
 bench-registrations:
     python -m benchmarks.registrations
 
-# blob pull and push, manifests, beside docker-registry
-bench-mirror:
-    python -m benchmarks.blobs
+# blob pull and push, manifests, beside docker-registry and distribution v3; `--tls` for TLS
+bench-mirror *args:
+    python -m benchmarks.blobs {{args}}
 
 # appliance start, command start, idle memory
 bench-starts:
