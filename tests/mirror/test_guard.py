@@ -1,7 +1,6 @@
 """Who is let in, over a real socket: passwords, rules, read-only, too many requests, bad headers."""
 
 import base64
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -269,7 +268,7 @@ def test_a_file_that_is_wrong_stops_the_start(tmp_path: Path, option: str, conte
 
 
 @pytest.mark.interop
-@pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not here")
+@pytest.mark.interop
 def test_skopeo_signs_in_to_push_and_needs_not_to_pull(guarded: RunningMirror, tmp_path: Path) -> None:
     for content in (b"{}", b"layer"):
         assert push(guarded, "src", content, ALICE) == 201
