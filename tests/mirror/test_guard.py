@@ -268,7 +268,6 @@ def test_a_file_that_is_wrong_stops_the_start(tmp_path: Path, option: str, conte
 
 
 @pytest.mark.interop
-@pytest.mark.interop
 def test_skopeo_signs_in_to_push_and_needs_not_to_pull(guarded: RunningMirror, tmp_path: Path) -> None:
     for content in (b"{}", b"layer"):
         assert push(guarded, "src", content, ALICE) == 201
