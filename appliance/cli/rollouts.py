@@ -1,7 +1,7 @@
 """`rollout …`: moving the fleet to another image, wave by wave."""
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -17,12 +17,12 @@ from appliance.cli.options import (
     connect,
 )
 from appliance.cli.output import Output, print_data, print_documents, print_lines, render_table, talk, write
-from appliance.resources.meta import Document, decode
+from appliance.resources.meta import Document, Kind, decode
 from appliance.resources.rollout import ROLLOUT, Rollout
 from appliance.rollout import render_pause, render_resume
 
 if TYPE_CHECKING:
-    from appliance.api.client import Client
+    pass
 
 app = typer.Typer(help="Staged upgrades: waves, brakes, and what stopped them.", no_args_is_help=True)
 
@@ -74,7 +74,7 @@ def start_rollout(
     else:
         print_lines([f"rollout.skerry.dev/{name} started{' (dry run)' if dry_run else ''}"])
     if wait and not dry_run:
-        _wait(client, name, place, timeout)
+        wait_for_end(client, name, place, timeout)
 
 
 @app.command("list")
@@ -128,7 +128,7 @@ def wait_for_rollout(
     name: Name, timeout: Timeout = 1800, namespace: Namespace = None, server: Server = None
 ) -> None:
     """Wait for the end: 0 completed, 1 failed, 4 time is up, 7 stopped with some hosts not updated."""
-    _wait(connect(server), name, choose_namespace(namespace), timeout)
+    wait_for_end(connect(server), name, choose_namespace(namespace), timeout)
 
 
 def parse_selector(text: str) -> Document:
@@ -189,7 +189,14 @@ def _set_paused(
     print_lines([f"rollout.skerry.dev/{name} {verb}{' (dry run)' if dry_run else ''}"])
 
 
-def _wait(client: "Client", name: str, namespace: str, timeout: float) -> None:
+class RolloutReader(Protocol):
+    """The one thing that waiting asks of an appliance."""
+
+    def get_object(self, kind: Kind, name: str, namespace: str) -> Document: ...
+
+
+def wait_for_end(client: RolloutReader, name: str, namespace: str, timeout: float) -> None:
+    """Return when it completed. Raises CommandFailed when it failed, paused, or the time is up."""
     deadline = time.monotonic() + timeout
     while True:
         rollout = decode(Rollout, client.get_object(ROLLOUT, name, namespace))

@@ -1,14 +1,14 @@
 """`skerry rollout`: started, shown, paused, resumed, waited for."""
 
 import json
-import threading
 import time
 from collections.abc import Callable
 
 import pytest
 
-from appliance.cli.exits import CommandFailed
-from appliance.cli.rollouts import parse_selector
+from appliance.cli.exits import CommandFailed, complain
+from appliance.cli.rollouts import parse_selector, wait_for_end
+from appliance.resources.meta import Document, Kind
 from appliance.resources.rollout import ROLLOUT
 from tests.appliance.cli.typing_in import Terminal
 from tests.appliance.running import Appliance
@@ -89,35 +89,28 @@ def test_waiting_ends_with_time_or_with_the_rollouts_end(skerry: Terminal, appli
     assert "is Pending after 0 s" in late.err
 
 
-@pytest.mark.parametrize(("phase", "code"), [("Completed", 0), ("Failed", 1), ("Paused", 7)])
-def test_how_a_rollout_ends_is_an_exit_code(
-    skerry: Terminal, appliance: Appliance, phase: str, code: int
-) -> None:
-    """The status is written here, in a namespace whose rollout the controllers find nothing to do for."""
-    from appliance.api.client import object_path
+class Ended:
+    """An appliance that holds one rollout, in the phase that is wanted."""
 
-    name = f"ro-end-{phase.lower()}"
-    skerry("rollout", "start", name, "--image", "skerry/os:nowhere", *NOBODY)
-    client = appliance.client()
-    stop = threading.Event()
+    def __init__(self, phase: str) -> None:
+        self._status = {"phase": phase, "reason": "because"}
 
-    def insist() -> None:
-        # The controller has its own opinion; ours is written until the command has seen it.
-        while not stop.is_set():
-            path = f"{object_path(ROLLOUT, name, namespace='fleet-default')}/status"
-            body = {"status": {"phase": phase, "reason": "because"}}
-            client._read(dict, "PATCH", path, body=body, content_type="application/merge-patch+json")
-            stop.wait(0.01)
+    def get_object(self, kind: Kind, name: str, namespace: str) -> Document:
+        return {"kind": kind.kind, "metadata": {"name": name, "namespace": namespace}, "status": self._status}
 
-    thread = threading.Thread(target=insist)
-    thread.start()
-    try:
-        outcome = skerry("rollout", "wait", name, "--timeout", "20")
-    finally:
-        stop.set()
-        thread.join()
 
-    assert outcome.code == code
+def test_waiting_for_a_rollout_that_completed_is_a_success() -> None:
+    wait_for_end(Ended("Completed"), "spring", "fleet-default", 0)
+
+
+@pytest.mark.parametrize(("phase", "code"), [("Failed", 1), ("Progressing", 4), ("Paused", 7)])
+def test_how_a_rollout_ends_is_an_exit_code(phase: str, code: int) -> None:
+    with pytest.raises(CommandFailed, match="spring") as failed:
+        wait_for_end(Ended(phase), "spring", "fleet-default", 0)
+
+    complaint = complain(failed.value)
+    assert complaint is not None
+    assert complaint.code == code
 
 
 @pytest.mark.parametrize(
