@@ -13,13 +13,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
-from appliance.api.client import Client
-from appliance.api.contract import HostView
+from appliance.api.client import ApplianceError, Client
+from appliance.api.contract import HostView, WatchEvent
 from appliance.resources.host_report import HOST_REPORT, HostReport
 from appliance.resources.machine_registration import MACHINE_REGISTRATION, MachineRegistration
 from appliance.resources.meta import Document, decode
@@ -96,33 +96,39 @@ def _run_headless(place: Path, hosts: int, output: str) -> int:
 
 
 def _run_with_console(place: Path, hosts: int) -> int:
-    """The console has the screen; the story runs beside it and its lines go to a file that is shown after."""
+    """The console has the screen; the story runs beside it and its lines go to a file that is shown after.
+
+    Whoever leaves before the end has not seen it: the appliance is switched off, and that is no success.
+    """
     story = place / "story.txt"
-    outcome: list[str] = []
-    stop = threading.Event()
+    left, finished = threading.Event(), threading.Event()
 
-    with story.open("w") as out, box(place / "box") as appliance:
+    def stay() -> None:
+        finished.set()
+        left.wait()
 
-        def tell_story() -> None:
-            try:
-                play_on(appliance, place, hosts, Teller(out), stop)
-            except DemoFailed as failure:
-                outcome.append(str(failure))
-                print(f"FAILED: {failure}", file=out, flush=True)
+    with story.open("w") as out:
+        with box(place / "box") as appliance:
 
-        thread = threading.Thread(target=tell_story, name="demo", daemon=True)
-        thread.start()
-        console = subprocess.run([sys.executable, "-m", "tui", "--server", f"unix:{appliance.socket}"])
-        stop.set()
-        thread.join(timeout=STEP_LIMIT)
+            def tell_story() -> None:
+                try:
+                    play_on(appliance, place, hosts, Teller(out), stay)
+                except (DemoFailed, ApplianceError) as failure:
+                    print(f"not finished: {failure}", file=out, flush=True)
+
+            thread = threading.Thread(target=tell_story, name="demo")
+            thread.start()
+            console = subprocess.run([sys.executable, "-m", "tui", "--server", f"unix:{appliance.socket}"])
+            left.set()
+        thread.join()
     print(story.read_text(), end="")
-    return 1 if outcome else console.returncode
+    return console.returncode if finished.is_set() else 1
 
 
 def play(place: Path, hosts: int, teller: Teller) -> Document:
     """Start a box below `place`, tell the whole story, stop everything, return the summary."""
     with box(place / "box") as appliance:
-        return play_on(appliance, place, hosts, teller, threading.Event(), leave_running=False)
+        return play_on(appliance, place, hosts, teller, lambda: None)
 
 
 def play_on(
@@ -130,11 +136,12 @@ def play_on(
     place: Path,
     hosts: int,
     teller: Teller,
-    stop: threading.Event,
-    *,
-    leave_running: bool = True,
+    stay: Callable[[], None],
 ) -> Document:
-    """The story, top to bottom. Raises DemoFailed at the first step that is not observed."""
+    """The story, top to bottom; `stay` is called at its end, with everything still running.
+
+    Raises DemoFailed at the first step that is not observed, ApplianceError if the appliance goes away.
+    """
     client = Client(f"unix:{appliance.socket}")
     teller.tell(f"appliance ready at {appliance.url}, mirror at {appliance.mirror}")
 
@@ -177,8 +184,7 @@ def play_on(
 
         summary = summarise(client, names, images, status, teller.seconds)
         teller.tell("every step was observed through the API")
-        if leave_running:
-            stop.wait()
+        stay()
     return summary
 
 
@@ -253,35 +259,46 @@ def approve_all(client: Client, hosts: int, teller: Teller) -> list[str]:
     return sorted(approved)
 
 
+class RolloutSource(Protocol):
+    """The one thing that watching waves asks of a client."""
+
+    def watch(self, kinds: Sequence[str]) -> Iterator[WatchEvent]: ...
+
+
 class WaveWatch:
     """Watches a rollout from its start, to prove that no second-wave host moved before the first was done."""
 
-    def __init__(self, client: Client, name: str) -> None:
+    def __init__(self, client: RolloutSource, name: str) -> None:
         self._client = client
         self._name = name
-        self.early: list[str] = []
-        self.waves_seen: set[int] = set()
+        self._early: list[str] = []
+        self._saw_the_end = False
         self._thread = threading.Thread(target=self._watch, name=f"watch-{name}", daemon=True)
         self._thread.start()
 
     def check_order(self, status: RolloutStatus) -> None:
-        """Raise DemoFailed unless the hosts came in at least two waves, one after the other."""
-        if self.early:
-            raise DemoFailed(f"hosts moved before their wave: {', '.join(self.early)}")
+        """Raise DemoFailed unless the hosts were seen to come in two waves, one after the other."""
+        self._thread.join(STEP_LIMIT)
+        if not self._saw_the_end:
+            raise DemoFailed(f"the watch on rollout {self._name} broke before its end")
+        if self._early:
+            raise DemoFailed(f"hosts moved before their wave: {', '.join(sorted(set(self._early)))}")
         if len({host.wave for host in status.hosts}) < min(2, status.total):
             raise DemoFailed("the rollout did not come in two waves")
 
     def _watch(self) -> None:
-        for event in self._client.watch([ROLLOUT.plural]):
-            rollout = decode(Rollout, event.object)
-            if rollout.metadata.name != self._name:
-                continue
-            status = rollout.status
-            moving = [host for host in status.hosts if host.phase not in ("Waiting",)]
-            unfinished = {host.wave for host in status.hosts if host.phase != "Updated"}
-            self.early += [host.name for host in moving if any(wave < host.wave for wave in unfinished)]
-            if status.phase in ("Completed", "Paused", "Failed"):
-                return
+        with suppress(ApplianceError):  # a broken line shows as an end that was not seen
+            for event in self._client.watch([ROLLOUT.plural]):
+                rollout = decode(Rollout, event.object)
+                if event.type in ("SYNCED", "BOOKMARK") or rollout.metadata.name != self._name:
+                    continue
+                status = rollout.status
+                unfinished = {host.wave for host in status.hosts if host.phase != "Updated"}
+                moving = [host for host in status.hosts if host.phase != "Waiting"]
+                self._early += [each.name for each in moving if any(wave < each.wave for wave in unfinished)]
+                if status.phase in ("Completed", "Paused", "Failed"):
+                    self._saw_the_end = True
+                    return
 
 
 def roll_out(client: Client, name: str, image: Image, *, sizes: Sequence[str]) -> WaveWatch:
