@@ -203,7 +203,7 @@ class Index:
             tag,
         )
         if row is None:
-            raise ManifestUnknown(f"{repository} has no tag {tag}")
+            raise ManifestUnknown(f"{repository} has no tag {tag[:128]}")
         return StoredManifest(*row)
 
     def delete_manifest(self, repository: str, digest: Digest) -> None:

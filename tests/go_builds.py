@@ -16,8 +16,11 @@ def has_go() -> bool:
     return shutil.which("go") is not None
 
 
-def build_program(name: str, sources: Path, *, package: str = ".") -> Path:
-    """A package's binary, built if these sources never were. Raises CalledProcessError with go's words."""
+def build_program(name: str, sources: Path, *, package: str = ".", is_test: bool = False) -> Path:
+    """A package's binary, or that of its tests, built if these sources never were.
+
+    Raises CalledProcessError with go's words.
+    """
     content = b"".join(path.read_bytes() for path in sorted(sources.iterdir()))
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skerry"
     cache.mkdir(parents=True, exist_ok=True)
@@ -26,7 +29,8 @@ def build_program(name: str, sources: Path, *, package: str = ".") -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not binary.exists():
             unfinished = binary.with_suffix(".new")
-            command = ["go", "build", "-trimpath", "-mod=readonly", "-o", str(unfinished), package]
+            verb = ["test", "-c"] if is_test else ["build"]
+            command = ["go", *verb, "-trimpath", "-mod=readonly", "-o", str(unfinished), package]
             subprocess.run(command, cwd=sources, check=True)
             unfinished.rename(binary)
     return binary

@@ -1,8 +1,8 @@
 """The data sets of the OCI distribution conformance suite (v2), pushed, listed, pulled and deleted again.
 
 The names and the steps are the suite's, so that a failure here can be looked up there. The official program
-is a Go module that not every module proxy hands out, so it is not part of these tests. The suite's blob cases
-are in `test_registry_blobs.py`, everything that clients get wrong in `tests/mirror/test_server.py`.
+of v2 is no module that could be pinned; its predecessor's is run by `test_registry_official.py`. The suite's
+blob cases are in `test_registry_blobs.py`, what clients get wrong in `tests/mirror/test_server.py`.
 """
 
 from dataclasses import dataclass, field
