@@ -42,6 +42,7 @@ NAMESPACE = Kind(
     kind="Namespace",
     plural="namespaces",
     struct=Namespace,
+    is_partial=True,
     short_names=("ns",),
     namespaced=False,
     columns=(Column("STATUS", "status.phase"), Column("AGE", "metadata.creationTimestamp", type="date")),
@@ -52,6 +53,7 @@ SECRET = Kind(
     kind="Secret",
     plural="secrets",
     struct=Secret,
+    is_partial=True,
     has_status=False,
     columns=(Column("TYPE", "type"), Column("AGE", "metadata.creationTimestamp", type="date")),
 )
@@ -61,6 +63,7 @@ CONFIG_MAP = Kind(
     kind="ConfigMap",
     plural="configmaps",
     struct=ConfigMap,
+    is_partial=True,
     short_names=("cm",),
     has_status=False,
     columns=(Column("AGE", "metadata.creationTimestamp", type="date"),),
@@ -71,6 +74,7 @@ EVENT = Kind(
     kind="Event",
     plural="events",
     struct=Event,
+    is_partial=True,
     short_names=("ev",),
     has_status=False,
     columns=(

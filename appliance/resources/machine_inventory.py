@@ -12,7 +12,30 @@ APPROVAL = "skerry.dev/approval"
 APPROVED_BY = "skerry.dev/approved-by"
 REGISTERED_WITH = "skerry.dev/machine-registration"
 
+# Upstream's vocabulary on machines.
+RESETTABLE = "elemental.cattle.io/resettable"
+OS_UNMANAGED = "elemental.cattle.io/os.unmanaged"
+FINALIZER = "machineinventory.elemental.cattle.io"
+
 Approval = Literal["pending", "approved", "rejected"]
+
+Configurator = Literal["none", "nmc", "nmstate", "nmconnections"]
+MachineInventoryCondition = Literal["Ready", "AdoptionReady", "NetworkConfigReady"]
+# `PlanCreationFailureReason` is upstream's spelling.
+MachineInventoryReason = Literal[
+    "PlanCreationFailureReason",
+    "WaitingForPlan",
+    "PlanFailure",
+    "PlanSuccessfullyApplied",
+    "IPReleaseFailure",
+    "WaitingToBeAdopted",
+    "ValidatingAdoption",
+    "SuccessfullyAdopted",
+    "AdoptionFailure",
+    "ReconcilingNetworkConfig",
+    "WaitingForIPAddress",
+    "NetworkConfigFailure",
+]
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

@@ -12,6 +12,11 @@ VERSION = "v1beta1"
 # Our own switch, kept out of upstream's schema: `required` (default) or `automatic`.
 APPROVAL_POLICY = "skerry.dev/approval-policy"
 
+MachineRegistrationCondition = Literal["Ready"]
+MachineRegistrationReason = Literal[
+    "SuccessfullyCreated", "MissingTokenOrServerURL", "DuplicateToken", "RbacCreationFailure"
+]
+
 
 class DeviceSelector(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     key: Literal["Name", "Size"]

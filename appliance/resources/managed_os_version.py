@@ -6,6 +6,7 @@ import msgspec
 
 from appliance.resources.machine_registration import GROUP, VERSION
 from appliance.resources.meta import Column, Kind, Resource
+from appliance.resources.system_upgrade_plan import ContainerSpec
 
 
 class ManagedOSVersionSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -15,7 +16,7 @@ class ManagedOSVersionSpec(msgspec.Struct, frozen=True, kw_only=True, rename="ca
     type: str = "container"
     min_version: str = ""
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
-    upgrade_container: dict[str, Any] | None = None
+    upgrade_container: ContainerSpec | None = None
 
 
 class ManagedOSVersion(Resource, frozen=True, kw_only=True):

@@ -93,6 +93,10 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     metadata: ObjectMeta = ObjectMeta()
 
 
+class Open(msgspec.Struct, frozen=True, kw_only=True):
+    """Mixed into a struct whose other fields, which we do not read, are kept as they come."""
+
+
 R = TypeVar("R", bound=Resource)
 
 
@@ -112,7 +116,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind as the API machinery sees it: its names, its struct, its columns."""
+    """One kind as the API machinery sees it: its names, its struct, its columns.
+
+    `is_partial`: the struct is only the part of a foreign kind that we read; the rest is kept as sent.
+    """
 
     group: str
     version: str
@@ -122,6 +129,7 @@ class Kind:
     short_names: tuple[str, ...] = ()
     has_status: bool = True
     namespaced: bool = True
+    is_partial: bool = False
     columns: tuple[Column, ...] = ()
 
     @property

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import inspect
 
+from appliance.resources.meta import Open
+
 # A JSON schema as a plain document; what reads it walks it.
 Schema: TypeAlias = dict[str, Any]
 
@@ -56,6 +58,8 @@ def _object(type: inspect.StructType) -> Schema:
     schema: Schema = {"type": "object", "properties": properties}
     if type.cls.__doc__:
         schema["description"] = " ".join(type.cls.__doc__.split())
+    if issubclass(type.cls, Open):
+        schema[_FREE] = True
     if required := [field.encode_name for field in type.fields if field.required]:
         schema["required"] = required
     return schema
@@ -69,9 +73,12 @@ def _map(type: inspect.DictType) -> Schema:
 
 def _union(type: inspect.UnionType) -> Schema:
     members = [member for member in type.types if not isinstance(member, inspect.NoneType)]
+    nullable: Schema = {"nullable": True} if len(members) < len(type.types) else {}
+    if {member.__class__ for member in members} == {inspect.IntType, inspect.StrType}:
+        return {"x-kubernetes-int-or-string": True} | nullable
     if len(members) != 1:
-        raise TypeError(f"a structural schema has no unions: {type}")
-    return _schema(members[0]) | ({"nullable": True} if len(members) < len(type.types) else {})
+        raise TypeError(f"a structural schema has no unions but of numbers and texts: {type}")
+    return _schema(members[0]) | nullable
 
 
 def _default(field: inspect.Field) -> Schema:
