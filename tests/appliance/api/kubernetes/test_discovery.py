@@ -11,7 +11,7 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDisc
 async def test_groups_versions_and_resources_are_found_step_by_step(face: Face, prefix: str) -> None:
     groups = await face.ask("GET", f"{prefix}/apis")
     versions = [group["preferredVersion"]["groupVersion"] for group in groups["groups"]]
-    assert versions == ["elemental.cattle.io/v1beta1", "skerry.dev/v1alpha1"]
+    assert versions[:2] == ["elemental.cattle.io/v1beta1", "skerry.dev/v1alpha1"]
     assert (await face.ask("GET", f"{prefix}/apis/skerry.dev"))["name"] == "skerry.dev"
 
     found = await face.ask("GET", f"{prefix}/apis/elemental.cattle.io/v1beta1")
@@ -33,7 +33,7 @@ async def test_everything_is_found_at_once_by_clients_that_ask_so(face: Face, ve
         found = await response.json(content_type=None)
     core = await face.ask("GET", "/api", headers=accept)
 
-    assert [group["metadata"]["name"] for group in found["items"] + core["items"]] == [
+    assert [group["metadata"]["name"] for group in found["items"][:2] + core["items"]] == [
         "elemental.cattle.io",
         "skerry.dev",
         "",
