@@ -20,6 +20,7 @@ from typing import Final
 import bcrypt
 
 from mirror.errors import CredentialsInvalid, SettingInvalid
+from mirror.settings import read_setting, stamp_of
 
 log = logging.getLogger(__name__)
 
@@ -35,22 +36,25 @@ _NOBODY: Final = bcrypt.hashpw(b"nobody", bcrypt.gensalt(10))
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a client says it is."""
+    """What a client says it is. A bearer token comes without a user."""
 
     user: str
     password: str = field(repr=False)
+    is_bearer: bool = False
 
 
 def parse_authorization(header: str) -> Credentials | None:
-    """Of `Authorization: Basic`. None for an empty user and password, which some clients send for nobody.
+    """Of `Basic` or `Bearer`. None for an empty user and password, which some clients send for nobody.
 
     Raises CredentialsInvalid.
     """
     if len(header) > MAX_HEADER:
         raise CredentialsInvalid(f"the Authorization header is longer than {MAX_HEADER} bytes")
     scheme, _, encoded = header.strip().partition(" ")
+    if scheme.lower() == "bearer" and encoded.strip():
+        return Credentials("", encoded.strip(), is_bearer=True)
     if scheme.lower() != "basic":
-        raise CredentialsInvalid("this mirror takes user and password only: Authorization: Basic")
+        raise CredentialsInvalid("this mirror takes Authorization: Basic, or Bearer where it knows tokens")
     try:
         user, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
     except (binascii.Error, ValueError) as error:
@@ -89,7 +93,7 @@ class PasswordFile:
         self._now = now
         self._key = os.urandom(32)
         self._right: OrderedDict[bytes, float] = OrderedDict()
-        self._stamp = _stamp(path)
+        self._stamp = stamp_of(path)
         self._users: Mapping[str, bytes] = _load(path)
 
     def is_remembered(self, credentials: Credentials) -> bool:
@@ -118,7 +122,7 @@ class PasswordFile:
 
     def _refresh(self) -> None:
         try:
-            stamp = _stamp(self._path)
+            stamp = stamp_of(self._path)
             if stamp == self._stamp:
                 return
             self._users = _load(self._path)
@@ -130,13 +134,4 @@ class PasswordFile:
 
 
 def _load(path: Path) -> dict[str, bytes]:
-    with path.open("rb") as file:
-        content = file.read(MAX_FILE_BYTES + 1)
-    if len(content) > MAX_FILE_BYTES:
-        raise SettingInvalid(f"{path} is larger than the {MAX_FILE_BYTES} bytes that this mirror reads")
-    return parse_htpasswd(content, name=str(path))
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return parse_htpasswd(read_setting(path, most=MAX_FILE_BYTES), name=str(path))

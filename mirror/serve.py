@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import signal
-import ssl
 import sys
 from dataclasses import replace
 from functools import partial
@@ -43,6 +42,12 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--htpasswd", type=Path, metavar="FILE", help="users and bcrypt hashes; pushes and deletes need one"
+    )
+    parser.add_argument(
+        "--tokens",
+        type=Path,
+        metavar="FILE",
+        help="SHA-256 of tokens, their users and groups; a token signs in like a password, or as Bearer",
     )
     parser.add_argument(
         "--access", type=Path, metavar="FILE", help="TOML: who may pull, push and delete in which repository"
@@ -96,7 +101,11 @@ async def _serve(options: argparse.Namespace) -> None:
     guard = _guard(options)
 
     host, port = options.listen
-    tls = _tls_context(options.tls_cert, options.tls_key) if options.tls_cert else None
+    tls = None
+    if options.tls_cert:
+        from mirror.tls import load_tls
+
+        tls = load_tls(options.tls_cert, options.tls_key)
     limits = replace(DEFAULT_LIMITS, quota=options.quota, free_space=options.keep_free)
     registry = Registry(options.root, limits=limits)
     try:
@@ -127,11 +136,22 @@ def _guard(options: argparse.Namespace) -> "Guard":
         from mirror.htpasswd import PasswordFile
 
         passwords, policy = PasswordFile(options.htpasswd), Policy(otherwise=DEFAULT_RULE)
+    tokens = None
+    if options.tokens is not None:
+        from mirror.tokens import TokenFile
+
+        tokens, policy = TokenFile(options.tokens), Policy(otherwise=DEFAULT_RULE)
     if options.access is not None:
         policy = load_rules(options.access)
     rate = DEFAULT_RATE if options.rate_limit is None else options.rate_limit
     limiter = RateLimiter(rate, spares_loopback=options.rate_limit is None) if rate else None
-    return Guard(passwords=passwords, policy=policy, is_read_only=options.read_only, limiter=limiter)
+    return Guard(
+        passwords=passwords,
+        tokens=tokens,
+        policy=policy,
+        is_read_only=options.read_only,
+        limiter=limiter,
+    )
 
 
 def _oversight(registry: "Registry", root: Path) -> "Oversight":
@@ -167,13 +187,6 @@ def _die_with_parent() -> None:
     We are made to be killed at any point. A parent that was gone before this call is not noticed.
     """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
-    return context
 
 
 def parse_size(text: str) -> int:

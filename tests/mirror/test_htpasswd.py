@@ -62,7 +62,7 @@ def test_empty_credentials_are_nobodys() -> None:
         "Basic YTpi YTpi",
         basic("nocolon"),
         basic(b"\xff\xfe:x"),
-        "Bearer token",
+        "Bearer ",
         "Digest username=x",
         "YTpi",
         "Basic " + "A" * MAX_HEADER,
