@@ -152,6 +152,10 @@ class Store(Protocol):
     With `dry_run` a write is decided and checked like any other, and then not done.
     """
 
+    async def has_kind(self, kind: Kind) -> bool:
+        """Say whether objects of the kind can be kept here: not every cluster serves every foreign kind."""
+        ...
+
     async def get(self, kind: Kind, name: str, *, namespace: str = "") -> Document: ...
 
     async def list(

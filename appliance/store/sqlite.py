@@ -58,6 +58,7 @@ class SqliteStore:
         self, database: Database, *, kinds: Sequence[Kind], limits: Limits, now: Callable[[], datetime]
     ) -> None:
         self._database = database
+        self._kinds = frozenset((kind.group, kind.version, kind.plural) for kind in kinds)
         self._limits = limits
         self._now = now
         self._watches = Watches(bookmark_every=max(1, limits.history // 4))
@@ -98,6 +99,10 @@ class SqliteStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    async def has_kind(self, kind: Kind) -> bool:
+        """Say whether the kind is among those that this store was opened with."""
+        return (kind.group, kind.version, kind.plural) in self._kinds
 
     async def get(self, kind: Kind, name: str, *, namespace: str = "") -> Document:
         """Return the object. Raises NotFound."""
