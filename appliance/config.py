@@ -19,7 +19,10 @@ MAX_FILE_BYTES = 64 * 1024
 class ServeConfig(
     msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True, omit_defaults=True
 ):
-    """`DIR/skerry.toml`, or the file of `--config`. Addresses are `ADDR:PORT`; port 0 means any free one."""
+    """`DIR/skerry.toml`, or the file of `--config`. Addresses are `ADDR:PORT`; port 0 means any free one.
+
+    Sizes are written as in 500G, intervals as in 30m, 24h or 7d; a 0 turns them off.
+    """
 
     data: str = ""
     listen: str = "127.0.0.1:8443"
@@ -28,6 +31,12 @@ class ServeConfig(
     advertise_url: str = ""
     site: str = ""
     discovery: bool = True
+    mirror_quota: str = ""
+    mirror_keep_free: str = ""
+    mirror_htpasswd: str = ""
+    mirror_access: str = ""
+    mirror_gc_every: str = "24h"
+    mirror_verify_every: str = "7d"
 
 
 class ClientConfig(

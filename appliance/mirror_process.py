@@ -31,14 +31,24 @@ class _Ready(msgspec.Struct):
 
 
 class MirrorProcess:
-    """`start` returns when the mirror answers; `supervise` keeps it so; `stop` ends it."""
+    """`start` returns when the mirror answers; `supervise` keeps it so; `stop` ends it.
+
+    `options` go to `skerry-mirror serve` as they are.
+    """
 
     def __init__(
-        self, root: Path, listen: str, *, tls: tuple[Path, Path] | None, command: Sequence[str] = ()
+        self,
+        root: Path,
+        listen: str,
+        *,
+        tls: tuple[Path, Path] | None,
+        options: Sequence[str] = (),
+        command: Sequence[str] = (),
     ) -> None:
         self._root = root
         self._listen = listen
         self._tls = tls
+        self._options = tuple(options)
         self._command = tuple(command)
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
@@ -57,6 +67,7 @@ class MirrorProcess:
             *(self._command or (sys.executable, "-m", "mirror")),
             *("serve", "--root", str(self._root), "--listen", self._listen, "--exit-with-parent"),
             *(("--tls-cert", str(self._tls[0]), "--tls-key", str(self._tls[1])) if self._tls else ()),
+            *self._options,
             stdout=asyncio.subprocess.PIPE,
             stdin=asyncio.subprocess.DEVNULL,
             limit=MAX_LINE_BYTES,

@@ -42,7 +42,9 @@ from appliance.hosts.admission import HostSettings
 from appliance.hosts.reports import REPORT_PATH
 from appliance.hosts.server import REGISTRATION_PATH, RUNNER_LIMITS, add_host_routes
 from appliance.images import MirrorImages
+from appliance.mirror_accounts import MirrorAccounts
 from appliance.mirror_process import MirrorProcess
+from appliance.mirror_settings import read_limits
 from appliance.operations import Operations
 from appliance.store.sqlite import SqliteStore
 from mirror.registry import Registry
@@ -81,14 +83,24 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
         certificate = authority.keep_server_certificate(data / "pki", names)
         tls = None if config.insecure_http else (certificate.certificate, certificate.key)
 
+        admin = AdminToken.load_or_create(data / "admin.token")
+        tokens = HostTokens.load_or_create(data / "pki" / "host-token.key")
+        accounts = MirrorAccounts(data / "pki", tokens, admin)
+        accounts.prepare()
+        limits = read_limits(config)
+
         # The slowest part first: it starts while we build the rest.
-        mirror = MirrorProcess(data / "mirror", config.mirror_listen, tls=tls)
+        mirror = MirrorProcess(
+            data / "mirror", config.mirror_listen, tls=tls, options=render_mirror_options(config, accounts)
+        )
         mirror_started = asyncio.create_task(mirror.start())
         stack.push_async_callback(mirror.stop)
         stack.callback(mirror_started.cancel)
 
         store = stack.enter_context(closing(SqliteStore.open(data / "skerry.db")))
-        registry = stack.enter_context(closing(await asyncio.to_thread(Registry, data / "mirror")))
+        registry = stack.enter_context(
+            closing(await asyncio.to_thread(Registry, data / "mirror", limits=limits))
+        )
         mirror_listens = parse_address(await mirror_started)
         port = int(listener.getsockname()[1])
         endpoints = choose_endpoints(config, port=port, mirror_port=mirror_listens.port)
@@ -102,7 +114,6 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
         stack.push_async_callback(operations.close)
         await jobs.refresh_versions(store, endpoints.mirror)
 
-        admin = AdminToken.load_or_create(data / "admin.token")
         site = config.site or socket.gethostname()
         state = _State()
         control = Control(
@@ -114,7 +125,6 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
             trust_directory=data / "trust",
             is_ready=lambda: state.is_ready and mirror.is_running,
         )
-        tokens = HostTokens.load_or_create(data / "pki" / "host-token.key")
         app = build_application(control, tokens, admin, HostSettings(server_url=endpoints.url, ca_pem=ca_pem))
         context = _tls_context(tls) if tls else None
         stack.push_async_callback(await _listen(app, listener, Path(endpoints.socket), context))
@@ -130,6 +140,7 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
         work = [
             Manager(store, build_controllers(store, settings)).run(),
             mirror.supervise(),
+            accounts.run(store),
             _renew_certificate(authority, data / "pki", names, context),
         ]
         if config.discovery:
@@ -177,6 +188,17 @@ def choose_endpoints(config: ServeConfig, *, port: int, mirror_port: int) -> End
         mirror=f"{mirror_host}:{mirror_port}",
         socket=str(Path(config.data).absolute() / "skerry.sock"),
     )
+
+
+def render_mirror_options(config: ServeConfig, accounts: MirrorAccounts) -> list[str]:
+    """What the mirror is told beside where it is: who may write, and how much."""
+    return [
+        *("--tokens", str(accounts.tokens_file)),
+        *("--access", config.mirror_access or str(accounts.rules_file)),
+        *(("--htpasswd", config.mirror_htpasswd) if config.mirror_htpasswd else ()),
+        *(("--quota", config.mirror_quota) if config.mirror_quota else ()),
+        *(("--keep-free", config.mirror_keep_free) if config.mirror_keep_free else ()),
+    ]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`serve`, `console`, `demo`, `kubeconfig`, `version`: whole programs, and how to reach the one that runs."""
+"""`serve`, `console`, `demo`, `version`: whole programs."""
 
 import sys
 from importlib.metadata import version as distribution_version
@@ -8,14 +8,13 @@ from typing import Annotated
 import typer
 
 from appliance.cli.options import OutputOption, Server, connect
-from appliance.cli.output import Output, print_data, print_lines, talk, write
+from appliance.cli.output import Output, print_data, print_lines, talk
 
 
 def add_commands(app: typer.Typer) -> None:
     app.command()(serve)
     app.command()(console)
     app.command()(demo)
-    app.command()(kubeconfig)
     app.command()(version)
 
 
@@ -37,6 +36,32 @@ def serve(
     discovery: Annotated[
         bool | None, typer.Option("--discovery/--no-discovery", help="Announce and listen by mDNS.")
     ] = None,
+    mirror_quota: Annotated[
+        str | None,
+        typer.Option(
+            "--mirror-quota", metavar="SIZE", help="All images together, as in 500G; else no bound."
+        ),
+    ] = None,
+    mirror_keep_free: Annotated[
+        str | None,
+        typer.Option("--mirror-keep-free", metavar="SIZE", help="Of the disk, left free by images; 64M."),
+    ] = None,
+    mirror_htpasswd: Annotated[
+        Path | None,
+        typer.Option("--mirror-htpasswd", metavar="FILE", help="Users who may push, with bcrypt hashes."),
+    ] = None,
+    mirror_access: Annotated[
+        Path | None,
+        typer.Option("--mirror-access", metavar="FILE", help="Rules in the place of the appliance's own."),
+    ] = None,
+    mirror_gc_every: Annotated[
+        str | None,
+        typer.Option("--mirror-gc-every", metavar="INTERVAL", help="Free unused images; 24h, 0 is never."),
+    ] = None,
+    mirror_verify_every: Annotated[
+        str | None,
+        typer.Option("--mirror-verify-every", metavar="INTERVAL", help="Check every byte; 7d, 0 is never."),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE", help="Settings; else DATA/skerry.toml if there."),
@@ -57,6 +82,12 @@ def serve(
         "advertise_url": advertise_url,
         "site": site,
         "discovery": discovery,
+        "mirror_quota": mirror_quota,
+        "mirror_keep_free": mirror_keep_free,
+        "mirror_htpasswd": str(mirror_htpasswd) if mirror_htpasswd else None,
+        "mirror_access": str(mirror_access) if mirror_access else None,
+        "mirror_gc_every": mirror_gc_every,
+        "mirror_verify_every": mirror_verify_every,
     }
     base = load_serve_config(file) if file else ServeConfig()
     settings = msgspec.structs.replace(
@@ -93,30 +124,6 @@ def demo(
     from appliance.demo import run
 
     raise typer.Exit(run(hosts=hosts, headless=headless or not sys.stdout.isatty(), output=output))
-
-
-def kubeconfig(server: Server = None) -> None:
-    """Print a kubeconfig for kubectl and k9s. It holds the administrator's token: keep it private."""
-    import base64
-
-    import yaml
-
-    access = connect(server).access()
-    cluster: dict[str, object] = {"server": access.url}
-    if access.ca:
-        cluster["certificate-authority-data"] = base64.b64encode(access.ca.encode()).decode()
-    name = f"skerry-{access.site}"
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": name, "cluster": cluster}],
-        "users": [{"name": name, "user": {"token": access.token}}],
-        "contexts": [
-            {"name": name, "context": {"cluster": name, "user": name, "namespace": "fleet-default"}}
-        ],
-        "current-context": name,
-    }
-    write(yaml.safe_dump(document, sort_keys=False))
 
 
 def version(
