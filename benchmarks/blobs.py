@@ -1,6 +1,6 @@
 """The mirror's speed beside docker-registry and distribution v3 under the same load. Prints ratios.
 
-    python -m benchmarks.blobs [--mib 192] [--rounds 2] [--dir DIR] [--tls]
+    python -m benchmarks.blobs [--mib 192] [--rounds 2] [--dir DIR] [--tls] [--only pull,manifest,list,push]
 
 Limits in the same run: a bare sendfile loop for pulls; sha256 and a durable write of the same bytes for
 pushes. Clients are processes on loopback that share the machine's cores with the server, so the processor
@@ -20,7 +20,16 @@ from dataclasses import dataclass, field
 from multiprocessing.pool import Pool
 from pathlib import Path
 
-from benchmarks.blob_clients import Blob, count_answers, count_lists, open_connection, pull, push, warm
+from benchmarks.blob_clients import (
+    Blob,
+    count_answers,
+    count_lists,
+    name_suite,
+    open_connection,
+    pull,
+    push,
+    warm,
+)
 from benchmarks.blob_servers import Peer, find_peers, serve_by_sendfile, serve_docker_registry, serve_mirror
 from mirror.oci import OCI_INDEX, OCI_MANIFEST
 from mirror.registry import Registry
@@ -34,6 +43,7 @@ REPOSITORY = "bench/images"
 TAGS_REPOSITORY = "bench/tags"
 TAGS = 10_000
 CLIENTS = 32
+KINDS = ("pull", "manifest", "list", "push")
 CONFIG = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
 
 
@@ -72,16 +82,23 @@ def main() -> None:
         results: Results = {}
         for number in range(options.rounds):
             for peer in peers:
-                _measure_pulls(results, peer, clients, blob)
-                if peer.name != "bare sendfile":
+                if "pull" in options.only:
+                    _measure_pulls(results, peer, clients, blob)
+                if peer.name == "bare sendfile":
+                    continue
+                if "manifest" in options.only:
                     _measure_manifests(results, peer, clients)
+                if "list" in options.only:
                     _measure_listing(results, peer, clients)
+                if "push" in options.only:
                     _measure_pushes(results, peer, clients, work, mib=options.mib // 2, seed=str(number))
-            _measure_limits(results, blob, work)
+            if "push" in options.only:
+                _measure_limits(results, blob, work)
         _print(results, title=f"{options.mib} MiB blob, {'TLS' if options.tls else 'plain HTTP'}")
         for peer in peers:
             peak = _memory_peak(peer.process) / MIB
-            print(f"{peer.name}: started in {peer.start_seconds:.2f} s, largest resident size {peak:.0f} MiB")
+            start = f"started in {peer.start_seconds:.2f} s"
+            print(f"{peer.name}: {name_suite(peer.target)}, {start}, largest resident size {peak:.0f} MiB")
 
 
 def _measure_pulls(results: Results, peer: Peer, clients: Pool, blob: Blob) -> None:
@@ -230,6 +247,9 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--dir", type=Path, help="where to work; a folder on a real disk, not a tmpfs")
     parser.add_argument("--tls", action="store_true", help="measure inside TLS")
+    parser.add_argument(
+        "--only", type=lambda text: text.split(","), default=KINDS, help=f"some of {','.join(KINDS)}"
+    )
     return parser.parse_args()
 
 

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from mirror.tls import TlsEnd, TlsTransport, encrypt
+from mirror.tls import TlsSession
+from mirror.tls_transport import TlsTransport
 from mirror.wire import FileSlice
 
 T = TypeVar("T")
@@ -21,7 +22,7 @@ T = TypeVar("T")
 BURST_SECONDS = 0.25
 BURST_PATIENCE_MILLISECONDS = 20
 SENDFILE_BYTES = 4 * 1024 * 1024
-TLS_BYTES = 256 * 1024  # as fast as larger ones, and a quarter of their memory
+TLS_BYTES = 256 * 1024  # as fast as larger ones, and stays in the processor's cache
 FLUSH_POLL_SECONDS = 0.002
 
 
@@ -71,10 +72,10 @@ class Sender:
     async def send_tls(
         self, transport: TlsTransport, part: FileSlice, on_sent: BytesSent = sent_nothing_to_tell
     ) -> None:
-        """Encrypted in the burst's thread, past both transports."""
+        """Encrypted in the burst's thread, past the transport."""
         loop = asyncio.get_running_loop()
         await self._flush(transport)
-        sock = os.dup(_socket_of(transport).fileno())
+        sock = transport.sock.fileno()
         burst = TlsBurst(transport.lend(), sock, part)
         try:
             while not burst.is_done:
@@ -85,7 +86,6 @@ class Sender:
                     async with asyncio.timeout(self._stall_seconds):
                         await _writable(loop, sock)
         finally:
-            os.close(sock)
             transport.take_back()
 
     async def _flush(self, transport: asyncio.Transport) -> None:
@@ -133,19 +133,22 @@ def _send_burst(sock: int, fd: int, offset: int, end: int) -> int:
 
 
 class TlsBurst:
-    """What is left of a file to send by TLS; what is encrypted and not taken yet comes first."""
+    """What is left of a file to send by TLS.
 
-    def __init__(self, end: TlsEnd, sock: int, part: FileSlice) -> None:
-        self._end = end
+    A piece that the client did not take whole is read from the file again and offered again, as OpenSSL wants
+    it, so nobody who waits holds memory.
+    """
+
+    def __init__(self, session: TlsSession, sock: int, part: FileSlice) -> None:
+        self._session = session
         self._sock = sock
         self._fd = part.fd
         self._offset = part.offset
         self._stop = part.offset + part.length
-        self._encrypted = memoryview(b"")
 
     @property
     def is_done(self) -> bool:
-        return self._offset >= self._stop and not self._encrypted
+        return self._offset >= self._stop
 
     def send(self) -> int:
         """One burst; how many bytes of the file were taken on."""
@@ -155,22 +158,18 @@ class TlsBurst:
         buffer = memoryview(bytearray(min(TLS_BYTES, self._stop - self._offset)))
         start = self._offset
         while not self.is_done and time.monotonic() < deadline:
-            if not self._encrypted:
-                self._encrypt(buffer)
-            try:
-                self._encrypted = self._encrypted[os.write(self._sock, self._encrypted) :]
-            except BlockingIOError:
+            piece = self._load(buffer)
+            while not self._session.write(piece):
                 if not poll.poll(BURST_PATIENCE_MILLISECONDS):
-                    break
+                    return self._offset - start
+            self._offset += len(piece)
         return self._offset - start
 
-    def _encrypt(self, buffer: memoryview) -> None:
-        count = os.preadv(self._fd, [buffer[: self._stop - self._offset]], self._offset)
-        if count == 0:
+    def _load(self, buffer: memoryview) -> memoryview:
+        piece = buffer[: self._stop - self._offset]
+        if os.preadv(self._fd, [piece], self._offset) < len(piece):
             raise ConnectionResetError("the file is shorter than was announced")
-        encrypt(self._end.session, buffer[:count])
-        self._encrypted = memoryview(self._end.outgoing.read())
-        self._offset += count
+        return piece
 
 
 async def _writable(loop: asyncio.AbstractEventLoop, sock: int) -> None:

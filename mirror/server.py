@@ -8,7 +8,6 @@ import asyncio
 import logging
 import os
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,12 +31,14 @@ from mirror.oversight import PATHS, Exchange, Oversight, route_of
 from mirror.problems import render_error, render_problem
 from mirror.registry import Registry
 from mirror.sending import Sender
-from mirror.tls import TlsEnd, TlsTransport
+from mirror.tls import TlsContext
+from mirror.tls_transport import TlsListener, TlsTransport
 from mirror.wire import FileSlice, Receiver, Reply, Request
 
 log = logging.getLogger(__name__)
 log_http = logging.getLogger("mirror.http")
 
+BACKLOG: Final = 1024
 BATCH_BYTES: Final = 1024 * 1024
 MAX_HEADER_LINE: Final = 16 * 1024
 LINGERING_SECONDS: Final = 2.0
@@ -70,10 +71,10 @@ class Server:
         self._work = ThreadPoolExecutor(max_workers=WORK_THREADS, thread_name_prefix="mirror-work")
         self._sender = Sender(threads=SEND_THREADS, stall_seconds=patience.in_reading)
         self._connections: web.Server | None = None
-        self._listener: asyncio.Server | None = None
+        self._listener: asyncio.Server | TlsListener | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
+    async def start(self, host: str, port: int, *, tls: TlsContext | None = None) -> tuple[str, int]:
         """Listen; port 0 picks a free one. Returns the address that clients can use."""
         loop = asyncio.get_running_loop()
         self._connections = web.Server(
@@ -88,10 +89,13 @@ class Server:
             lingering_time=LINGERING_SECONDS,
         )
         sock = _listening_socket(host, port, stall_seconds=self._patience.in_reading)
-        make_protocol = self._connections if tls is None else partial(TlsEnd, tls, self._connections)
-        self._listener = await loop.create_server(make_protocol, sock=sock, backlog=1024)
-        self._sweeper = asyncio.create_task(self._sweep_now_and_then())
         bound = sock.getsockname()
+        if tls is None:
+            self._listener = await loop.create_server(self._connections, sock=sock, backlog=BACKLOG)
+        else:
+            sock.listen(BACKLOG)
+            self._listener = TlsListener(sock, tls, self._connections)
+        self._sweeper = asyncio.create_task(self._sweep_now_and_then())
         return str(bound[0]), int(bound[1])
 
     async def stop(self, *, grace_seconds: float = 3.0) -> None:

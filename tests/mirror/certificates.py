@@ -2,7 +2,6 @@
 
 import datetime
 import ipaddress
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from mirror.tls import TlsContext, load_tls
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -18,10 +19,8 @@ class Certificate:
     key: Path
 
     @property
-    def context(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate, self.key)
-        return context
+    def context(self) -> TlsContext:
+        return load_tls(self.certificate, self.key)
 
 
 def make_certificate(folder: Path) -> Certificate:

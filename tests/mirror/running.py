@@ -2,7 +2,6 @@
 
 import asyncio
 import http.client
-import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from mirror.oci import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Digest, digest_of
 from mirror.oversight import Exchange, Oversight
 from mirror.registry import Registry
 from mirror.server import Server
+from mirror.tls import TlsContext
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class RunningMirror:
         *,
         limits: Limits = DEFAULT_LIMITS,
         patience: Patience = DEFAULT_PATIENCE,
-        tls: ssl.SSLContext | None = None,
+        tls: TlsContext | None = None,
         guard: Guard | None = None,
         on_answered: Callable[[Exchange], None] = lambda exchange: None,
         new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
