@@ -2,7 +2,8 @@
 
 Rendered to text only; how the files and the CA get to the node is the caller's affair. k3s and RKE2 read
 /etc/rancher/k3s/registries.yaml (or rke2) when they start, and try the internet last unless they run with
-`--disable-default-registry-endpoint`. Another containerd reads /etc/containerd/certs.d/_default/hosts.toml.
+`--disable-default-registry-endpoint`. Another containerd reads the folders of /etc/containerd/certs.d, if its
+configuration names that as the registries' `config_path`.
 """
 
 import json
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from mirror.errors import RequestInvalid
-from mirror.upstreams import KNOWN_UPSTREAMS
+from mirror.upstreams import KNOWN_UPSTREAMS, upstream_of
 
 EVERY_OTHER_REGISTRY = "*"
 
@@ -56,10 +57,27 @@ def render_registries_yaml(
     return _render(document)
 
 
-def render_hosts_toml(mirror_url: str, *, ca_file: str = "", login: Login | None = None) -> str:
-    """The file for every registry. The mirror stands in it as the server itself, so nothing else is tried.
+def render_certs_d(
+    mirror_url: str, *, upstreams: Sequence[str] = (), ca: str = "", login: Login | None = None
+) -> dict[str, str]:
+    """Below certs.d, the name and the text of each file: for every registry, or for those that are named.
 
-    Arguments and errors as of `render_registries_yaml`.
+    `ca` is the PEM itself, so that the folder can be moved as it is. Errors as of `render_registries_yaml`.
+    """
+    hosts_toml = render_hosts_toml(mirror_url, ca_file="ca.crt" if ca else "", login=login)
+    files = {}
+    for folder in sorted({_certs_folder(name) for name in upstreams}) or ["_default"]:
+        files[f"{folder}/hosts.toml"] = hosts_toml
+        if ca:
+            files[f"{folder}/ca.crt"] = ca
+    return files
+
+
+def render_hosts_toml(mirror_url: str, *, ca_file: str = "", login: Login | None = None) -> str:
+    """One folder's file. The mirror stands in it as the server itself, so nothing else is tried.
+
+    A `ca_file` that is not absolute lies beside the file. Other arguments and errors as of
+    `render_registries_yaml`. containerd 1.x ignores a file without a table of hosts; an empty one will do.
     """
     scheme, host = _checked(mirror_url)
     lines = [f"server = {_toml(f'{scheme}://{host}')}", 'capabilities = ["pull", "resolve"]']
@@ -68,7 +86,13 @@ def render_hosts_toml(mirror_url: str, *, ca_file: str = "", login: Login | None
     if login is not None:
         basic = b64encode(f"{login.username}:{login.password}".encode()).decode()
         lines += ["", "[header]", f"authorization = {_toml(f'Basic {basic}')}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", "[host]"]) + "\n"
+
+
+def _certs_folder(upstream: str) -> str:
+    """containerd's name for a registry's folder: HOST, or HOST_PORT_."""
+    name = upstream_of(upstream)
+    return f"{name}_" if ":" in upstream else name
 
 
 def _checked(mirror_url: str) -> tuple[str, str]:

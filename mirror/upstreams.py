@@ -6,7 +6,6 @@ here, it is never dialled. Pure; who asks for what is `mirror.distribution`.
 """
 
 import re
-from collections.abc import Iterable
 from typing import Final
 
 from mirror.errors import NameInvalid, RequestInvalid
@@ -56,14 +55,3 @@ def candidate_repositories(repository: str, namespace: str) -> tuple[str, ...]:
     except NameInvalid:
         return (repository,)
     return (own, repository)
-
-
-def upstreams_in(repositories: Iterable[str]) -> list[str]:
-    """The registries whose images are here, as clients name them."""
-    first_parts = {name.partition("/")[0] for name in repositories if "/" in name}
-    return sorted(_registry_named(part) for part in first_parts if "." in part or "_" in part)
-
-
-def _registry_named(part: str) -> str:
-    host, underscore, port = part.rpartition("_")
-    return f"{host}:{port}" if underscore and port.isascii() and port.isdigit() else part

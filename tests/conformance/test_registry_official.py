@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import bcrypt
 import msgspec
 import pytest
 
 from tests.go_builds import build_program, has_go
-from tests.mirror.boxes import open_box
+from tests.mirror.boxes import FLOOR, open_box, open_closed_box
 
 pytestmark = [
     pytest.mark.interop,
@@ -58,9 +57,12 @@ def serving(folder: Path, who: str) -> Iterator[dict[str, str]]:
         with open_box(folder, is_tls=False) as box:
             yield {"OCI_ROOT_URL": f"http://{box.address}"}
         return
-    (folder / "htpasswd").write_text(f"floor:{bcrypt.hashpw(b'secret', bcrypt.gensalt(4)).decode()}\n")
-    with open_box(folder, "--htpasswd", str(folder / "htpasswd"), is_tls=True) as box:
-        yield {"OCI_ROOT_URL": f"https://{box.address}", "OCI_USERNAME": "floor", "OCI_PASSWORD": "secret"}
+    with open_closed_box(folder) as box:
+        yield {
+            "OCI_ROOT_URL": f"https://{box.address}",
+            "OCI_USERNAME": FLOOR.username,
+            "OCI_PASSWORD": FLOOR.password,
+        }
 
 
 @pytest.mark.parametrize("who", ["anybody", "a user over TLS"])

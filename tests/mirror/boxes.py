@@ -10,12 +10,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import bcrypt
+
 from mirror.index import StoredManifest
 from mirror.layout import Layout
+from mirror.nodes import Login
 from mirror.oci import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST, Digest, digest_of
 from tests.mirror.certificates import make_certificate
 from tests.mirror.running import descriptor
 from tests.mirror.serving import ServingMirror
+
+FLOOR = Login("floor", "pa ss'wörd")
+RULES = """
+[[rule]]
+repository = "closed/**"
+pull = ["floor"]
+"""
 
 
 class Box:
@@ -53,6 +63,17 @@ def open_box(folder: Path, *options: str, is_tls: bool) -> Iterator[Box]:
     tls = ("--tls-cert", str(certificate.certificate), "--tls-key", str(certificate.key))
     with ServingMirror(folder / "root", *options, *tls) as mirror:
         yield Box(mirror, ca=clients / "ca.crt")
+
+
+@contextmanager
+def open_closed_box(folder: Path) -> Iterator[Box]:
+    """With TLS. A push needs FLOOR's name and password, and below `closed/` a pull does too."""
+    hashed = bcrypt.hashpw(FLOOR.password.encode(), bcrypt.gensalt(rounds=4)).decode()
+    (folder / "htpasswd").write_text(f"{FLOOR.username}:{hashed}\n")
+    (folder / "rules.toml").write_text(RULES)
+    options = ("--htpasswd", str(folder / "htpasswd"), "--access", str(folder / "rules.toml"))
+    with open_box(folder, *options, is_tls=True) as box:
+        yield box
 
 
 def run(

@@ -7,7 +7,7 @@ from pathlib import Path
 import oras.client
 import pytest
 
-from mirror.oci import DOCKER_LIST, DOCKER_MANIFEST
+from mirror.oci import DOCKER_LIST, DOCKER_MANIFEST, digest_of
 from tests.mirror.boxes import Box, blobs_of, make_layout, run
 
 pytestmark = pytest.mark.interop
@@ -73,6 +73,30 @@ def test_skopeo_mounts_from_another_repository(box: Box, tmp_path: Path) -> None
     box.pull("second:v1", f"oci:{tmp_path / 'out'}:v1", "--preserve-digests")
 
     assert len(blobs_of(tmp_path / "out")) == 4
+
+
+def test_skopeo_syncs_a_repository_out_and_in_again(box: Box, tmp_path: Path) -> None:
+    digests = {
+        "v1": make_layout(tmp_path / "one"),
+        "v2": make_layout(tmp_path / "two", platforms=("amd64", "arm64")),
+    }
+    for tag, layout in (("v1", "one"), ("v2", "two")):
+        box.push(f"oci:{tmp_path / layout}:v1", f"demo:{tag}", "--all", "--preserve-digests")
+    whole = ["--all", "--preserve-digests"]
+
+    box.skopeo(
+        *("sync", *whole, *box.tls_options("src-"), "--src", "docker", "--dest", "dir"),
+        *(f"{box.address}/demo", str(tmp_path / "out")),
+    )
+    box.skopeo(
+        *("sync", *whole, *box.tls_options("dest-"), "--src", "dir", "--dest", "docker"),
+        *(str(tmp_path / "out"), f"{box.address}/synced"),
+    )
+
+    for tag, digest in digests.items():
+        name = f"docker://{box.address}/synced/demo:{tag}"
+        raw = box.skopeo("inspect", "--raw", *box.tls_options(""), name)
+        assert digest_of(raw.encode()) == digest
 
 
 def test_umoci_unpacks_what_was_pulled(box: Box, tmp_path: Path) -> None:

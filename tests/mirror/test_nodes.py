@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from mirror.errors import RequestInvalid
-from mirror.nodes import Login, render_hosts_toml, render_registries_yaml
+from mirror.nodes import Login, render_certs_d, render_hosts_toml, render_registries_yaml
 from mirror.upstreams import KNOWN_UPSTREAMS
 
 LOGIN = Login("floor", "pa: ss'word\"#")
@@ -69,6 +69,7 @@ def test_containerd_is_sent_to_the_mirror_and_nowhere_else() -> None:
         "server": "https://mirror.local:5001",
         "capabilities": ["pull", "resolve"],
         "ca": ca_file,
+        "host": {},
     }
 
 
@@ -77,6 +78,29 @@ def test_containerd_shows_who_it_is() -> None:
 
     assert read["header"] == {"authorization": "Basic w7w6Yjpj"}
     assert "ca" not in read
+
+
+def test_a_folder_for_every_registry_holds_the_ca_too() -> None:
+    files = render_certs_d("https://mirror.local:5001", ca="PEM", login=LOGIN)
+
+    assert list(files) == ["_default/hosts.toml", "_default/ca.crt"]
+    assert files["_default/ca.crt"] == "PEM"
+    assert tomllib.loads(files["_default/hosts.toml"])["ca"] == "ca.crt"
+
+
+def test_folders_have_the_names_that_containerd_looks_for() -> None:
+    upstreams = ["quay.io", "box.local:5000", "registry-1.docker.io", "docker.io", "localhost:5000"]
+
+    files = render_certs_d("http://mirror.local:5001", upstreams=upstreams)
+
+    folders = ["box.local_5000_", "docker.io", "localhost_5000_", "quay.io"]
+    assert list(files) == [f"{folder}/hosts.toml" for folder in folders]
+
+
+@pytest.mark.parametrize("upstream", ["", "../etc", "quay.io/org", "_default", "a b"])
+def test_a_folder_is_only_named_after_a_registry(upstream: str) -> None:
+    with pytest.raises(RequestInvalid):
+        render_certs_d("http://mirror.local", upstreams=[upstream])
 
 
 @pytest.mark.parametrize(

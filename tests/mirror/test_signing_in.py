@@ -4,12 +4,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import bcrypt
 import pytest
 
-from mirror.nodes import Login, render_hosts_toml
+from mirror.nodes import render_hosts_toml
 from tests.go_builds import has_go
-from tests.mirror.boxes import Box, blobs_of, make_layout, open_box
+from tests.mirror.boxes import FLOOR, Box, blobs_of, make_layout, open_closed_box
 from tests.mirror.go_clients import Client, make_clients
 
 pytestmark = [
@@ -17,21 +16,10 @@ pytestmark = [
     pytest.mark.skipif(not has_go(), reason="building the clients needs Go"),
 ]
 
-FLOOR = Login("floor", "pa ss'wörd")
-RULES = """
-[[rule]]
-repository = "closed/**"
-pull = ["floor"]
-"""
-
 
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Box]:
-    hashed = bcrypt.hashpw(FLOOR.password.encode(), bcrypt.gensalt(rounds=4)).decode()
-    (tmp_path / "htpasswd").write_text(f"{FLOOR.username}:{hashed}\n")
-    (tmp_path / "rules.toml").write_text(RULES)
-    options = ("--htpasswd", str(tmp_path / "htpasswd"), "--access", str(tmp_path / "rules.toml"))
-    with open_box(tmp_path, *options, is_tls=True) as box:
+    with open_closed_box(tmp_path) as box:
         yield box
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.errors import RequestInvalid
-from mirror.upstreams import candidate_repositories, upstream_of, upstreams_in
+from mirror.upstreams import candidate_repositories, upstream_of
 
 HOSTS = st.from_regex(r"[a-z0-9]{1,8}(\.[a-z0-9]{1,8}){0,3}(:[0-9]{1,5})?", fullmatch=True)
 
@@ -64,25 +64,3 @@ def test_a_host_name_of_any_length_is_answered_at_once() -> None:
 @given(first=HOSTS, second=HOSTS)
 def test_no_two_registries_share_a_place(first: str, second: str) -> None:
     assert (upstream_of(first) == upstream_of(second)) == (first == second)
-
-
-def test_the_registries_that_are_here_are_told_by_their_own_names() -> None:
-    repositories = [
-        "docker.io/library/x",
-        "docker.io/library/y",
-        "box.local_5000/a",
-        "localhost_1/b",
-        "demo/os",
-        "x",
-        "quay.io",
-    ]
-
-    assert upstreams_in(repositories) == ["box.local:5000", "docker.io", "localhost:1"]
-
-
-@given(HOSTS)
-def test_a_registry_that_is_here_is_found_by_the_name_it_is_told_by(host: str) -> None:
-    if "." not in host and ":" not in host:
-        host += ".local"
-
-    assert upstreams_in([f"{upstream_of(host)}/app"]) == [host]
