@@ -71,7 +71,7 @@ class Reports:
         if (host.namespace, host.name) != (namespace, name):
             return _problem(HTTPStatus.FORBIDDEN, f"The token of {host.name} cannot report for {name}.")
         machine = await self._find_machine(namespace, name)
-        if machine is None or machine.metadata.uid != host.uid:
+        if machine is None or machine.token_uid != host.uid:
             return _problem(
                 HTTPStatus.FORBIDDEN, f"{name} is no longer known to the appliance.", hint="register again"
             )
