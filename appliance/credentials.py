@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import msgspec
 from cryptography import x509
@@ -104,6 +105,37 @@ class Authority:
         )
         return _render_certificate(leaf) + _render_certificate(self._certificate), _render_key(key)
 
+    def issue_client_certificate(
+        self, name: str, role: str, *, expires: datetime
+    ) -> tuple[bytes, bytes, str]:
+        """Return a fresh (certificate PEM, key PEM, serial in hex) that says who its bearer is.
+
+        As Kubernetes reads them: the common name is the user, the organization their group.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        serial = x509.random_serial_number()
+        subject = [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, role),
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
+        ]
+        leaf = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name(subject))
+            .issuer_name(self._certificate.subject)
+            .public_key(key.public_key())
+            .serial_number(serial)
+            .not_valid_before(EPOCH)
+            .not_valid_after(expires)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+            .add_extension(_key_usage(signs_certificates=False), critical=True)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+        return _render_certificate(leaf), _render_key(key), f"{serial:x}"
+
     def keep_server_certificate(
         self, directory: Path, names: Sequence[str], *, now: datetime | None = None
     ) -> ServerCertificate:
@@ -140,36 +172,58 @@ class HostIdentity(msgspec.Struct, frozen=True, array_like=True):
     uid: str
 
 
-class HostTokens:
-    """Bearer tokens of hosts: deterministic, so registering again returns the same token.
+T = TypeVar("T", bound=msgspec.Struct)
 
-    The signature proves only that we issued it. Whether that MachineInventory still exists is for the
-    caller to check; deleting it is how a token is revoked.
+
+class SignedTokens(Generic[T]):
+    """Bearer tokens that carry a claim in the open and our signature over it.
+
+    Deterministic: the same claim is the same token. The signature proves only that we issued it.
     """
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, *, prefix: str, claim: type[T]) -> None:
         self._key = key
+        self._prefix = prefix
+        self._claim = claim
 
-    @classmethod
-    def load_or_create(cls, path: Path) -> "HostTokens":
-        return cls(_load_or_create(path, lambda: secrets.token_bytes(32)))
+    def issue(self, claim: T) -> SecretText:
+        payload = _encode(msgspec.json.encode(claim))
+        return SecretText(f"{self._prefix}.{payload}.{_encode(self._sign(payload))}")
 
-    def issue(self, *, namespace: str, name: str, uid: str) -> SecretText:
-        payload = _encode(msgspec.json.encode(HostIdentity(namespace, name, uid)))
-        return SecretText(f"{HOST_TOKEN_PREFIX}.{payload}.{_encode(self._sign(payload))}")
-
-    def identify(self, token: str) -> HostIdentity | None:
-        """Return whom `token` speaks for, or None when we did not issue it."""
+    def read(self, token: str) -> T | None:
+        """Return the claim of `token`, or None when we did not issue it."""
         parts = token.split(".") if len(token) <= MAX_TOKEN_LENGTH and token.isascii() else []
-        if len(parts) != 3 or parts[0] != HOST_TOKEN_PREFIX:
+        if len(parts) != 3 or parts[0] != self._prefix:
             return None
         with contextlib.suppress(binascii.Error, ValueError, msgspec.DecodeError):
             if hmac.compare_digest(_decode(parts[2]), self._sign(parts[1])):
-                return msgspec.json.decode(_decode(parts[1]), type=HostIdentity)
+                return msgspec.json.decode(_decode(parts[1]), type=self._claim)
         return None
 
     def _sign(self, payload: str) -> bytes:
-        return hmac.digest(self._key, f"{HOST_TOKEN_PREFIX}.{payload}".encode(), "sha256")
+        return hmac.digest(self._key, f"{self._prefix}.{payload}".encode(), "sha256")
+
+
+class HostTokens:
+    """Bearer tokens of hosts: deterministic, so registering again returns the same token.
+
+    Whether that MachineInventory still exists is for the caller to check; deleting it is how a token is
+    revoked.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._tokens = SignedTokens(key, prefix=HOST_TOKEN_PREFIX, claim=HostIdentity)
+
+    @classmethod
+    def load_or_create(cls, path: Path) -> "HostTokens":
+        return cls(load_or_create_key(path))
+
+    def issue(self, *, namespace: str, name: str, uid: str) -> SecretText:
+        return self._tokens.issue(HostIdentity(namespace, name, uid))
+
+    def identify(self, token: str) -> HostIdentity | None:
+        """Return whom `token` speaks for, or None when we did not issue it."""
+        return self._tokens.read(token)
 
 
 class AdminToken:
@@ -185,6 +239,11 @@ class AdminToken:
 
     def matches(self, token: str) -> bool:
         return hmac.compare_digest(token.encode(errors="replace"), self.secret.reveal().encode())
+
+
+def load_or_create_key(path: Path) -> bytes:
+    """A signing key of 32 bytes, kept at `path`."""
+    return _load_or_create(path, lambda: secrets.token_bytes(32))
 
 
 def _load_or_create(path: Path, make: Callable[[], bytes]) -> bytes:

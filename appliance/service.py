@@ -24,12 +24,16 @@ from pathlib import Path
 from aiohttp import web
 
 from appliance import jobs
+from appliance.access.accounts import AccountTokens
+from appliance.access.evaluator import Evaluator
+from appliance.access.users import Users
 from appliance.addresses import bind, certificate_names, parse_address, public_host
 from appliance.api import contract
-from appliance.api.identity import check_kubernetes, identify_callers
-from appliance.api.kubernetes import add_kubernetes_routes
+from appliance.api.identity import CALLER, EVALUATOR, Authenticator, check_access, identify_callers
+from appliance.api.kubernetes import Reviews, add_kubernetes_routes, answer_with_statuses
 from appliance.api.problems import answer_with_problems
 from appliance.api.server import Control, add_control_routes
+from appliance.api.users import UserDesk
 from appliance.config import ServeConfig
 from appliance.controllers import ControllerSettings
 from appliance.controllers import build as build_controllers
@@ -46,7 +50,7 @@ from appliance.mirror_accounts import MirrorAccounts
 from appliance.mirror_process import MirrorProcess
 from appliance.mirror_settings import read_limits
 from appliance.operations import Operations
-from appliance.store.sqlite import SqliteStore
+from appliance.store.sqlite import SqliteStore, utc_now
 from mirror.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -114,6 +118,8 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
         stack.push_async_callback(operations.close)
         await jobs.refresh_versions(store, endpoints.mirror)
 
+        admin = AdminToken.load_or_create(data / "admin.token")
+        users = Users.load(data / "pki" / "users.json")
         site = config.site or socket.gethostname()
         state = _State()
         control = Control(
@@ -123,10 +129,18 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
             version=_describe(endpoints, site),
             access=contract.Access(url=endpoints.url, ca=ca_pem, token=admin.secret.reveal(), site=site),
             trust_directory=data / "trust",
+            users=UserDesk(store, users, authority if tls else None, now=utc_now),
             is_ready=lambda: state.is_ready and mirror.is_running,
         )
-        app = build_application(control, tokens, admin, HostSettings(server_url=endpoints.url, ca_pem=ca_pem))
-        context = _tls_context(tls) if tls else None
+        authenticator = Authenticator(
+            store,
+            hosts=HostTokens.load_or_create(data / "pki" / "host-token.key"),
+            admin=admin,
+            users=users,
+            accounts=AccountTokens.load_or_create(store, data / "pki" / "service-account.key"),
+        )
+        app = build_application(control, authenticator, HostSettings(server_url=endpoints.url, ca_pem=ca_pem))
+        context = _tls_context(tls, ca_pem=ca_pem) if tls else None
         stack.push_async_callback(await _listen(app, listener, Path(endpoints.socket), context))
 
         state.is_ready = True
@@ -161,20 +175,28 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
 
 
 def build_application(
-    control: Control, tokens: HostTokens, admin: AdminToken, host_settings: HostSettings
+    control: Control, authenticator: Authenticator, host_settings: HostSettings
 ) -> web.Application:
     """Every route of the appliance on one application."""
     app = web.Application(
         client_max_size=MAX_BODY_BYTES,
         middlewares=[
             answer_with_problems,
-            identify_callers(control.store, tokens, admin, open_routes=(REGISTRATION_PATH, REPORT_PATH)),
+            answer_with_statuses,
+            identify_callers(authenticator, open_routes=(REGISTRATION_PATH, REPORT_PATH)),
         ],
     )
-    add_host_routes(app, store=control.store, tokens=tokens, settings=host_settings)
+    evaluator = app[EVALUATOR] = Evaluator(control.store)
+    reviews = Reviews(
+        evaluator,
+        authenticator.accounts,
+        caller_of=lambda request: request[CALLER],
+        identify=authenticator.identify_token,
+    )
+    add_host_routes(app, store=control.store, tokens=authenticator.hosts, settings=host_settings)
     add_control_routes(app, control)
     for prefix in KUBERNETES_PREFIXES:
-        add_kubernetes_routes(app, control.store, authorize=check_kubernetes, prefix=prefix)
+        add_kubernetes_routes(app, control.store, authorize=check_access, reviews=reviews, prefix=prefix)
     return app
 
 
@@ -292,8 +314,11 @@ async def _run_until(stop: asyncio.Event, work: Sequence[Coroutine[None, None, N
             task.cancel()
 
 
-def _tls_context(pair: tuple[Path, Path]) -> ssl.SSLContext:
+def _tls_context(pair: tuple[Path, Path], *, ca_pem: str) -> ssl.SSLContext:
+    """Clients may show a certificate; one that is not from our CA ends the handshake."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(*pair)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.load_verify_locations(cadata=ca_pem)
     return context

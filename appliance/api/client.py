@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -32,6 +32,7 @@ from appliance.api.contract import (
     HostView,
     InboxEntry,
     InboxList,
+    IssueUser,
     OperationList,
     OperationView,
     RejectRequest,
@@ -39,6 +40,9 @@ from appliance.api.contract import (
     TrustedKey,
     TrustList,
     TrustRequest,
+    UserCredential,
+    UserList,
+    UserView,
     VersionInfo,
     WatchEvent,
 )
@@ -126,6 +130,18 @@ class Client:
     def trust(self, name: str, public_key: str) -> TrustedKey:
         body = TrustRequest(name=name, public_key=public_key)
         return self._read(TrustedKey, "POST", f"{PREFIX}/trust", body=body)
+
+    def users(self) -> list[UserView]:
+        return self._read(UserList, "GET", f"{PREFIX}/users").items
+
+    def issue_user(
+        self, name: str, role: str, *, method: Literal["token", "certificate"], lifetime_seconds: int
+    ) -> UserCredential:
+        body = IssueUser(name=name, role=role, method=method, lifetime_seconds=lifetime_seconds)
+        return self._read(UserCredential, "POST", f"{PREFIX}/users", body=body)
+
+    def revoke_user(self, name: str) -> list[UserView]:
+        return self._read(UserList, "POST", f"{PREFIX}/users/{quote(name, safe='')}/revoke").items
 
     def devices(self) -> list[DeviceView]:
         return self._read(DeviceList, "GET", f"{PREFIX}/devices").items

@@ -57,6 +57,43 @@ class Access(Reply, frozen=True, kw_only=True):
     site: str
 
 
+class IssueUser(Request, frozen=True, kw_only=True):
+    """A token, or a certificate, for somebody. Roles are viewer, operator and admin."""
+
+    name: str
+    role: str
+    method: Literal["token", "certificate"] = "token"
+    lifetime_seconds: int = 30 * 24 * 3600
+
+
+class UserView(Reply, frozen=True, kw_only=True):
+    """One token or certificate that was issued; never the secret itself."""
+
+    name: str
+    role: str
+    method: Literal["token", "certificate"]
+    id: str
+    state: Literal["valid", "revoked", "expired"]
+    issued: str
+    expires: str
+    issued_by: str = ""
+
+
+class UserList(Reply, frozen=True, kw_only=True):
+    items: list[UserView]
+    kind: str = "UserList"
+    api_version: str = API_VERSION
+
+
+class UserCredential(Reply, frozen=True, kw_only=True):
+    """What is told once, to the one who asked: a token, or a certificate and its key as PEM."""
+
+    user: UserView
+    token: str = ""
+    certificate: str = ""
+    key: str = ""
+
+
 class HostView(Reply, frozen=True, kw_only=True):
     """One host as people see it: its inventory and its newest report in one row.
 

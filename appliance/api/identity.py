@@ -1,8 +1,9 @@
-"""Who is asking, and whether they may: one middleware and one callback.
+"""Who is asking, and whether they may: one middleware and one check, for every route of the appliance.
 
-Over the socket the kernel says who it is: the daemon's own uid and root are administrators. Over TLS a
-bearer token says it: the administrator's, or a host's. A host reaches its own plan Secret and its own
-report, nothing else; its token dies with its MachineInventory.
+Over the socket the kernel says who it is: the daemon's own uid and root are administrators. Over TLS it is a
+bearer token (the administrator's, a user's, a ServiceAccount's, a host's) or a client certificate that is in
+the register of users. What they may is `appliance.access`'s to say. A host's token dies with its
+MachineInventory. An administrator may ask as somebody else (`kubectl --as`).
 """
 
 import os
@@ -10,105 +11,116 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import Literal
+from datetime import UTC, datetime
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from appliance.api.kubernetes.statuses import Forbidden as KubernetesForbidden
-from appliance.api.problems import Forbidden, Unauthorized
+from appliance.access.accounts import AccountTokens
+from appliance.access.evaluator import Evaluator
+from appliance.access.roles import HOST_PREFIX, HOSTS
+from appliance.access.rules import AUTHENTICATED, Asked, Caller
+from appliance.access.users import Users
+from appliance.api.problems import BadRequest, Forbidden, Unauthorized
 from appliance.credentials import AdminToken, HostTokens
 from appliance.resources.machine_inventory import MACHINE_INVENTORY, MachineInventory
-from appliance.resources.meta import Kind, decode
+from appliance.resources.meta import decode
 from appliance.store.base import NotFound, Store
 
-IDENTITY = "identity"  # the key under which a request carries who is asking
-PLAN_VERBS = frozenset(("get", "list", "watch", "patch", "update"))  # the system-agent writes it back whole
+CALLER = web.RequestKey("caller", Caller)  # who is asking
+EVALUATOR = web.AppKey("evaluator", Evaluator)
 
 # Paths that anybody may ask for: they name no host.
 PUBLIC_PATHS = frozenset(("/healthz", "/livez", "/readyz", "/metrics"))
+MAX_IMPERSONATED_GROUPS = 64
 
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    kind: Literal["admin", "host", "anonymous"]
-    name: str = ""
-    namespace: str = ""
-    uid: str = ""
-
-
-ANONYMOUS = Identity("anonymous")
-ADMINISTRATOR = Identity("admin")
+ANONYMOUS = Caller("system:anonymous", ("system:unauthenticated",))
+ADMINISTRATOR = Caller("skerry:admin", ("admin", AUTHENTICATED))
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def identify_callers(
-    store: Store, hosts: HostTokens, admin: AdminToken, *, open_routes: Collection[str] = ()
-) -> Middleware:
-    """Middleware that puts an `Identity` on every request, and refuses strangers where they have no business.
+@dataclass(frozen=True, slots=True)
+class Authenticator:
+    """The ways in."""
+
+    store: Store
+    hosts: HostTokens
+    admin: AdminToken
+    users: Users
+    accounts: AccountTokens
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    async def identify(self, request: web.Request) -> Caller:
+        """Who sent the request. A token that was given counts alone. Raises Unauthorized."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme:
+            if scheme.lower() != "bearer":
+                raise Unauthorized(
+                    f"The authorization scheme {scheme[:20]!r} is not known here; it is Bearer."
+                )
+            caller = await self.identify_token(token.strip())
+            if caller is None:
+                raise Unauthorized(
+                    "The token is not valid here.", hint="A host gets a new one by registering again."
+                )
+            return caller
+        if is_trusted_peer(request):
+            return ADMINISTRATOR
+        if serial := _certificate_serial(request):
+            caller = self.users.identify_certificate(serial, now=self.now())
+            if caller is None:
+                raise Unauthorized(
+                    "The certificate is not valid here: it expired, was revoked or is no user's.",
+                    hint="skerry kubeconfig --mtls on the box makes a new one.",
+                )
+            return caller
+        raise Unauthorized("This needs a token.", hint="skerry kubeconfig on the box prints one.")
+
+    async def identify_token(self, token: str) -> Caller | None:
+        """Whom a bearer token speaks for now, if for anybody. Raises StoreError."""
+        if self.admin.matches(token):
+            return ADMINISTRATOR
+        claimed = self.hosts.identify(token)
+        if claimed is not None:
+            if await self._is_still_known(claimed.namespace, claimed.name, claimed.uid):
+                name = f"{HOST_PREFIX}{claimed.namespace}:{claimed.name}"
+                return Caller(name, (HOSTS, AUTHENTICATED), claimed.uid)
+            return None
+        now = self.now()
+        return self.users.identify_token(token, now=now) or await self.accounts.identify(token, now=now)
+
+    async def _is_still_known(self, namespace: str, name: str, uid: str) -> bool:
+        try:
+            document = await self.store.get(MACHINE_INVENTORY, name, namespace=namespace)
+        except NotFound:
+            return False
+        inventory = decode(MachineInventory, document)
+        return inventory.token_uid == uid and inventory.approval == "approved"
+
+
+def identify_callers(authenticator: Authenticator, *, open_routes: Collection[str] = ()) -> Middleware:
+    """Middleware that puts a `Caller` on every request, and refuses strangers where they have no business.
 
     `open_routes` are route patterns whose handlers authenticate in their own way (a TPM, a host's token).
     """
 
     @web.middleware
     async def identify(request: web.Request, handler: Next) -> web.StreamResponse:
-        request[IDENTITY] = ANONYMOUS
+        request[CALLER] = ANONYMOUS
         if _pattern(request) not in {*PUBLIC_PATHS, *open_routes}:
-            request[IDENTITY] = await _identify(request, store, hosts, admin)
+            caller = await authenticator.identify(request)
+            request[CALLER] = await _impersonated(request, caller)
         return await handler(request)
 
     return identify
 
 
-def check_admin(request: web.Request) -> None:
-    """Raise Forbidden unless an administrator asks."""
-    if request[IDENTITY].kind != "admin":
-        raise Forbidden(
-            "Only an administrator may do this.", hint="A host's token opens that host's plan only."
-        )
-
-
-def check_kubernetes(request: web.Request, verb: str, kind: Kind, namespace: str, name: str) -> None:
-    """The Kubernetes routes' callback: administrators may all, a host its own plan Secret."""
-    identity: Identity = request[IDENTITY]
-    if identity.kind == "admin":
-        return
-    wanted = name or _named_by_selector(request)
-    owns = (identity.kind, identity.namespace, identity.name) == ("host", namespace, wanted)
-    if not owns or kind.plural != "secrets" or verb not in PLAN_VERBS:
-        who = f"Host {identity.name}" if identity.kind == "host" else "A stranger"
-        target = f"{kind.plural}/{name}" if name else kind.plural
-        raise KubernetesForbidden(
-            f"{who} may not {verb} {target} in namespace {namespace or 'all namespaces'}."
-        )
-
-
-async def _identify(request: web.Request, store: Store, hosts: HostTokens, admin: AdminToken) -> Identity:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if not scheme:
-        if is_trusted_peer(request):
-            return ADMINISTRATOR
-        raise Unauthorized("This needs a token.", hint="skerry kubeconfig on the box prints one.")
-    if scheme.lower() != "bearer":
-        raise Unauthorized(f"The authorization scheme {scheme[:20]!r} is not known here; it is Bearer.")
-    if admin.matches(token.strip()):
-        return ADMINISTRATOR
-    claimed = hosts.identify(token.strip())
-    if claimed is not None:
-        identity = Identity("host", claimed.name, claimed.namespace, claimed.uid)
-        if await _is_still_known(store, identity):
-            return identity
-    raise Unauthorized("The token is not valid here.", hint="A host gets a new one by registering again.")
-
-
-async def _is_still_known(store: Store, identity: Identity) -> bool:
-    try:
-        document = await store.get(MACHINE_INVENTORY, identity.name, namespace=identity.namespace)
-    except NotFound:
-        return False
-    inventory = decode(MachineInventory, document)
-    return inventory.metadata.uid == identity.uid and inventory.approval == "approved"
+async def check_access(request: web.Request, asked: Asked) -> None:
+    """Raise Forbidden unless the caller may."""
+    caller = request[CALLER]
+    if not await request.app[EVALUATOR].is_allowed(caller, asked):
+        raise Forbidden(_refusal(caller, asked), hint=_hint(caller))
 
 
 def is_trusted_peer(request: web.Request) -> bool:
@@ -121,13 +133,47 @@ def is_trusted_peer(request: web.Request) -> bool:
     return uid in (0, os.geteuid())
 
 
+async def _impersonated(request: web.Request, caller: Caller) -> Caller:
+    """The caller, or whom they ask to be taken for, as Kubernetes' Impersonate headers say it."""
+    if not any(header.startswith("Impersonate-") for header in map(str.title, request.headers)):
+        return caller
+    name = request.headers.get("Impersonate-User", "")
+    groups = request.headers.getall("Impersonate-Group", [])
+    if not name or len(groups) > MAX_IMPERSONATED_GROUPS:
+        raise BadRequest("Impersonation needs an Impersonate-User and at most 64 groups.")
+    evaluator = request.app[EVALUATOR]
+    for resource, wanted in (("users", name), *(("groups", group) for group in groups)):
+        asked = Asked("impersonate", resource=resource, name=wanted)
+        if not await evaluator.is_allowed(caller, asked):
+            raise Forbidden(_refusal(caller, asked), hint=_hint(caller))
+    return Caller(name, (*groups, AUTHENTICATED), request.headers.get("Impersonate-Uid", ""))
+
+
+def _refusal(caller: Caller, asked: Asked) -> str:
+    """In Kubernetes' own words, which people search for."""
+    if asked.path:
+        return f'User "{caller.name}" cannot {asked.verb} path "{asked.path}"'
+    resource = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
+    subject = f"{asked.resource}.{asked.group}" if asked.group else asked.resource
+    name = f' "{asked.name}"' if asked.name else ""
+    where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
+    return (
+        f'{subject}{name} is forbidden: User "{caller.name}" cannot {asked.verb} resource "{resource}"'
+        f' in API group "{asked.group}" {where}'
+    )
+
+
+def _hint(caller: Caller) -> str:
+    return "A host's token opens that host's plan only." if HOSTS in caller.groups else ""
+
+
+def _certificate_serial(request: web.Request) -> str:
+    """The serial of the client's certificate, hex; empty without one. TLS has verified that we issued it."""
+    certificate = request.transport.get_extra_info("peercert") if request.transport else None
+    return str(certificate.get("serialNumber", "")) if certificate else ""
+
+
 def _pattern(request: web.Request) -> str:
     """The pattern of the route that will answer; empty when there is none."""
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else ""
-
-
-def _named_by_selector(request: web.Request) -> str:
-    """The one name that a list or watch asks for by field selector, or nothing."""
-    key, _, name = request.query.get("fieldSelector", "").partition("=")
-    return name.removeprefix("=") if key == "metadata.name" and "," not in name else ""

@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from appliance import errors
+from appliance.access import users
 from appliance.api.contract import Problem
 from appliance.errors import ApplianceFault
 from appliance.store import base as store
@@ -51,6 +52,8 @@ TABLE: tuple[tuple[type[Exception], Row], ...] = (
     (Forbidden, Row(403, "Forbidden", "Not allowed")),
     (BadRequest, Row(400, "BadRequest", "Not understood")),
     (TooLarge, Row(413, "RequestEntityTooLarge", "Too large")),
+    (users.UserInvalid, Row(422, "Invalid", "Not valid")),
+    (users.UserUnknown, Row(404, "NotFound", "Not found")),
     (errors.UnknownOperation, Row(404, "NotFound", "Not found")),
     (errors.UnknownOperationKind, Row(400, "BadRequest", "Not understood")),
     (errors.InvalidParameters, Row(422, "Invalid", "Not valid")),

@@ -22,6 +22,18 @@ class Route:
     is_stream: bool = False
     query: tuple[str, ...] = ()
 
+    @property
+    def resource(self) -> str:
+        """What roles call it: the first word of the path that is no namespace."""
+        return self.path.removeprefix("/namespaces/{namespace}").split("/")[1]
+
+    @property
+    def verb(self) -> str:
+        """What roles call what is done: reading, making a new one, or changing one that is there."""
+        if self.method == "GET":
+            return "watch" if self.is_stream else "get" if "{" in self.path else "list"
+        return "update" if "{" in self.path else "create"
+
 
 HOST = "/namespaces/{namespace}/hosts/{name}"
 OPERATION = "/operations/{id}"
@@ -37,6 +49,17 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/bundles", "list_bundles", "Bundles that were loaded", c.BundleList),
     Route("GET", "/trust", "list_trusted_keys", "Whose bundles are loaded", c.TrustList),
     Route("POST", "/trust", "trust_key", "Trust a signer", c.TrustedKey, c.TrustRequest, status=201),
+    Route("GET", "/users", "list_users", "What was issued to people", c.UserList),
+    Route(
+        "POST",
+        "/users",
+        "issue_user",
+        "Issue a token or a certificate",
+        c.UserCredential,
+        c.IssueUser,
+        status=201,
+    ),
+    Route("POST", "/users/{name}/revoke", "revoke_user", "Take back all that was issued to one", c.UserList),
     Route("GET", "/devices", "list_devices", "Disks that an image could be burned to, or not", c.DeviceList),
     Route("GET", "/operations", "list_operations", "Long jobs, newest first", c.OperationList),
     Route(

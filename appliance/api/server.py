@@ -1,7 +1,7 @@
 """The routes of `/skerry/v1`, health and metrics. How a route looks is in `routes`; here is what it does.
 
-Every route here is an administrator's. Handlers get the decoded request and return a reply struct; refusals
-are exceptions that `problems` turns into documents.
+Who may ask for a route is `appliance.access`'s to say: each is a verb on a resource. Handlers get the decoded
+request and return a reply struct; refusals are exceptions that `problems` turns into documents.
 """
 
 import asyncio
@@ -16,16 +16,19 @@ import msgspec
 from aiohttp import web
 
 from appliance import trust
+from appliance.access.roles import CONTROL_GROUP
+from appliance.access.rules import Asked
 from appliance.api import contract as c
 from appliance.api.boards import HostBoard
-from appliance.api.identity import check_admin
+from appliance.api.identity import CALLER, check_access
 from appliance.api.metrics import render_metrics
 from appliance.api.openapi import render_openapi
 from appliance.api.problems import BadRequest, TooLarge
 from appliance.api.routes import ROUTES, Route
 from appliance.api.streams import BOOKMARK, STREAMS, Streams, end_streams, send_lines
+from appliance.api.users import UserDesk
 from appliance.api.views import REJECTION_REASON
-from appliance.api.watching import Watching, found_entries
+from appliance.api.watching import Watching, found_entries, watched_kinds
 from appliance.discovery import Candidates
 from appliance.operations import Operation, Operations
 from appliance.resources.core import CONFIG_MAP, ConfigMap
@@ -54,6 +57,7 @@ class Control:
     version: c.VersionInfo
     access: c.Access
     trust_directory: Path
+    users: UserDesk
     is_ready: Callable[[], bool]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -74,7 +78,7 @@ def add_control_routes(app: web.Application, control: Control) -> None:
     document = msgspec.json.encode(render_openapi(control.version.version))
 
     async def openapi(request: web.Request) -> web.Response:
-        check_admin(request)
+        await check_access(request, Asked("get", CONTROL_GROUP, "version"))
         return web.Response(body=document, content_type="application/json")
 
     app.router.add_get(f"{c.PREFIX}/openapi.json", openapi)
@@ -137,6 +141,17 @@ class ControlApi:
     async def trust_key(self, request: web.Request, body: c.TrustRequest) -> c.TrustedKey:
         key_id = trust.add_key(self._control.trust_directory, body.name, body.public_key.encode())
         return c.TrustedKey(name=body.name, key_id=key_id)
+
+    # --- users
+
+    async def list_users(self, request: web.Request, _: None) -> c.UserList:
+        return self._control.users.list()
+
+    async def issue_user(self, request: web.Request, body: c.IssueUser) -> c.UserCredential:
+        return await self._control.users.issue(body, by=request[CALLER].name)
+
+    async def revoke_user(self, request: web.Request, _: None) -> c.UserList:
+        return await self._control.users.revoke(request.match_info["name"], by=request[CALLER].name)
 
     async def list_devices(self, request: web.Request, _: None) -> c.DeviceList:
         devices = await asyncio.to_thread(list_devices)
@@ -261,7 +276,7 @@ def _bundle_view(document: Document) -> c.BundleView:
 
 def _serve(route: Route, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.Response:
-        check_admin(request)
+        await check_access(request, _asked(route, request))
         body = await _read_body(request, route.request) if route.request else None
         reply = await handler(request, body)
         return web.Response(
@@ -273,11 +288,24 @@ def _serve(route: Route, handler: Handler) -> Callable[[web.Request], Awaitable[
 
 def _serve_stream(route: Route, stream: Stream) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.StreamResponse:
-        check_admin(request)
+        await check_access(request, _asked(route, request))
+        for kind in watched_kinds(request.query.get("kinds", "")):
+            await check_access(request, Asked("watch", kind.group, kind.plural))
         heartbeat = BOOKMARK if route.reply is c.WatchEvent else None
         return await send_lines(request, stream(request), heartbeat=heartbeat)
 
     return serve
+
+
+def _asked(route: Route, request: web.Request) -> Asked:
+    names = request.match_info
+    return Asked(
+        route.verb,
+        CONTROL_GROUP,
+        route.resource,
+        namespace=names.get("namespace", ""),
+        name=names.get("name", names.get("id", "")),
+    )
 
 
 async def _read_body(request: web.Request, type: type[msgspec.Struct]) -> msgspec.Struct | None:

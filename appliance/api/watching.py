@@ -152,6 +152,11 @@ class Watching:
                 await changed.wait()
 
 
+def watched_kinds(words: str) -> list[Kind]:
+    """The resources among what a watch asks for, whose readers have roles; views are the control API's."""
+    return [kind for word in words.split(",") if (kind := find_kind(word.strip())) is not None]
+
+
 def found_entries(candidates: Candidates) -> list[InboxEntry]:
     """What discovery heard from machines that nobody has adopted."""
     return [

@@ -9,6 +9,7 @@ from appliance.cli import (
     bundles,
     discover,
     hosts,
+    kubeconfig,
     media,
     mirror,
     operations,
@@ -42,7 +43,9 @@ def root(server: Server = None) -> None:
 programs.add_commands(app)
 resources.add_commands(app)
 hosts.add_commands(app)
+kubeconfig.add_commands(app)
 app.add_typer(hosts.app, name="hosts")
+app.add_typer(kubeconfig.app, name="user")
 app.add_typer(rollouts.app, name="rollout")
 app.add_typer(bundles.app, name="bundle")
 app.add_typer(media.app, name="iso")

@@ -5,12 +5,14 @@
 - `watching`: the watch stream
 - `requests`: bodies, query options, targets
 - `representations`: an object, a Table, or only its metadata
-- `discovery`, `openapi`, `access`: what clients ask before they ask for objects
+- `discovery`, `openapi`: what clients ask before they ask for objects
+- `reviews`: what they may, and tokens
 - `statuses`: errors as Status objects
 """
 
 from appliance.api.kubernetes.requests import Authorize, Verb
-from appliance.api.kubernetes.routes import add_kubernetes_routes
+from appliance.api.kubernetes.reviews import Reviews
+from appliance.api.kubernetes.routes import add_kubernetes_routes, answer_with_statuses
 from appliance.api.kubernetes.statuses import Forbidden
 
-__all__ = ["Authorize", "Forbidden", "Verb", "add_kubernetes_routes"]
+__all__ = ["Authorize", "Forbidden", "Reviews", "Verb", "add_kubernetes_routes", "answer_with_statuses"]

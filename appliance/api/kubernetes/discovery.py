@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from platform import machine, python_version
 
+from appliance.api.kubernetes.reviews import AUTHENTICATION, REVIEWS
+from appliance.api.kubernetes.reviews import VERSION as REVIEW_VERSION
 from appliance.api.kubernetes.statuses import NotAcceptable
 from appliance.resources.meta import Document, Kind
+from appliance.resources.service_account import SERVICE_ACCOUNT
 
 # The Kubernetes release whose API this speaks; kubectl chooses what it may ask for by it.
 KUBERNETES_MINOR = "32"
@@ -16,6 +19,7 @@ KUBERNETES_MINOR = "32"
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 _STATUS_VERBS = ["get", "patch", "update"]
 _CATEGORY = "skerry"
+_TOKEN_REQUEST = {"group": AUTHENTICATION, "version": REVIEW_VERSION, "kind": "TokenRequest"}
 
 
 def server_version() -> Document:
@@ -71,7 +75,7 @@ def resource_list(kinds: Sequence[Kind], group: str, version: str) -> Document:
                 "singularName": kind.singular,
                 "namespaced": kind.namespaced,
                 "kind": kind.kind,
-                "verbs": _VERBS,
+                "verbs": _verbs(kind),
                 "shortNames": list(kind.short_names),
                 "categories": _categories(kind),
             }
@@ -84,6 +88,16 @@ def resource_list(kinds: Sequence[Kind], group: str, version: str) -> Document:
                     "namespaced": kind.namespaced,
                     "kind": kind.kind,
                     "verbs": _STATUS_VERBS,
+                }
+            )
+        if kind == SERVICE_ACCOUNT:
+            resources.append(
+                {
+                    "name": f"{kind.plural}/token",
+                    "singularName": "",
+                    "namespaced": True,
+                    **_TOKEN_REQUEST,
+                    "verbs": ["create"],
                 }
             )
     return {
@@ -143,16 +157,20 @@ def _aggregated_group(kinds: Sequence[Kind], name: str) -> Document:
 
 def _aggregated_resource(kind: Kind) -> Document:
     response = {"group": kind.group, "version": kind.version, "kind": kind.kind}
-    status = {"subresource": "status", "responseKind": response, "verbs": _STATUS_VERBS}
+    subresources: list[Document] = []
+    if kind.has_status:
+        subresources.append({"subresource": "status", "responseKind": response, "verbs": _STATUS_VERBS})
+    if kind == SERVICE_ACCOUNT:
+        subresources.append({"subresource": "token", "responseKind": _TOKEN_REQUEST, "verbs": ["create"]})
     return {
         "resource": kind.plural,
         "responseKind": response,
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
-        "verbs": _VERBS,
+        "verbs": _verbs(kind),
         "shortNames": list(kind.short_names),
         "categories": _categories(kind),
-        "subresources": [status] if kind.has_status else [],
+        "subresources": subresources,
     }
 
 
@@ -169,6 +187,10 @@ def _versions(kinds: Sequence[Kind], group: str) -> list[str]:
 
 def _kinds_of(kinds: Sequence[Kind], group: str, version: str) -> list[Kind]:
     return [kind for kind in kinds if (kind.group, kind.version) == (group, version)]
+
+
+def _verbs(kind: Kind) -> list[str]:
+    return ["create"] if kind in REVIEWS else _VERBS
 
 
 def _categories(kind: Kind) -> list[str]:

@@ -21,9 +21,9 @@ from appliance.api.kubernetes.requests import Authorize, Target, Verb
 from appliance.api.kubernetes.statuses import WrongMethod, success
 from appliance.api.kubernetes.watching import WatchStreams
 from appliance.resources.meta import Document, Kind
+from appliance.resources.tidying import unknown_fields
 from appliance.store.base import Malformed, NotFound, Page, Preconditions, Store
 from appliance.store.rules import has_finalizers
-from appliance.store.validation import unknown_fields
 
 _WARNED_FIELDS = 20  # warnings are headers: a handful, not a book
 
@@ -57,23 +57,23 @@ class Objects:
                 return await self._delete_collection(request, target)
         raise WrongMethod(f"{request.method} is not served at {request.path}")
 
-    def _check(self, request: web.Request, target: Target, verb: Verb) -> None:
+    async def _check(self, request: web.Request, target: Target, verb: Verb) -> None:
         if target.subresource and not target.kind.has_status:
             raise NotFound("the server could not find the requested resource")
-        self._authorize(request, verb, target.kind, target.namespace or "", target.name)
+        await self._authorize(request, requests.asked_of(verb, target, request.query))
 
     async def _watch(self, request: web.Request, target: Target) -> web.StreamResponse:
-        self._check(request, target, "watch")
+        await self._check(request, target, "watch")
         options = requests.parse_list_options(target, request.query)
         return await self._watches.serve(request, target, options, _representation(request))
 
     async def _get(self, request: web.Request, target: Target) -> web.Response:
-        self._check(request, target, "get")
+        await self._check(request, target, "get")
         document = await self._store.get(target.kind, target.name, namespace=target.namespace or "")
         return _shown(request, target.kind, document)
 
     async def _list(self, request: web.Request, target: Target) -> web.Response:
-        self._check(request, target, "list")
+        await self._check(request, target, "list")
         options = requests.parse_list_options(target, request.query)
         page = await self._store.list(
             target.kind, options.selection, limit=options.limit, continue_token=options.continue_token
@@ -81,14 +81,14 @@ class Objects:
         return answer(show_page(_representation(request), target.kind, page, now=datetime.now(UTC)))
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
-        self._check(request, target, "create")
+        await self._check(request, target, "create")
         document = _placed(target, await requests.read_document(request))
         warnings = _check_fields(request.query, target.kind, document)
         created = await self._store.create(target.kind, document, dry_run=requests.is_dry_run(request.query))
         return _shown(request, target.kind, created, status=201, warnings=warnings)
 
     async def _update(self, request: web.Request, target: Target) -> web.Response:
-        self._check(request, target, "update")
+        await self._check(request, target, "update")
         document = _placed(target, await requests.read_document(request))
         warnings = _check_fields(request.query, target.kind, document)
         updated = await self._store.update(
@@ -100,12 +100,12 @@ class Objects:
         return _shown(request, target.kind, updated, warnings=warnings)
 
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
-        self._check(request, target, "patch")
+        await self._check(request, target, "patch")
         patch = await requests.read_patch(request)
         warnings = _check_fields(request.query, target.kind, patch.body)
         is_new = patch.type == "apply" and not await self._exists(target)
         if is_new:
-            self._check(request, target, "create")
+            await self._check(request, target, "create")
         patched = await self._store.patch(
             target.kind,
             target.name,
@@ -117,7 +117,7 @@ class Objects:
         return _shown(request, target.kind, patched, status=201 if is_new else 200, warnings=warnings)
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
-        self._check(request, target, "delete")
+        await self._check(request, target, "delete")
         options = await requests.read_delete_options(request)
         last = await self._store.delete(
             target.kind,
@@ -130,7 +130,7 @@ class Objects:
         return answer(last if has_finalizers(last) else success(target.kind, last))
 
     async def _delete_collection(self, request: web.Request, target: Target) -> web.Response:
-        self._check(request, target, "deletecollection")
+        await self._check(request, target, "deletecollection")
         options = await requests.read_delete_options(request)
         selection = requests.parse_list_options(target, request.query).selection
         found = await self._store.list(target.kind, selection)

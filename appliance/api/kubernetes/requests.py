@@ -4,7 +4,7 @@ Everything from outside is bounded and checked here, before a handler acts on it
 """
 
 import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -12,6 +12,7 @@ import msgspec
 import yaml
 from aiohttp import web
 
+from appliance.access.rules import Asked
 from appliance.api.kubernetes import protobuf
 from appliance.api.kubernetes.statuses import Unsupported
 from appliance.resources.meta import Document, Kind
@@ -28,8 +29,8 @@ from appliance.store.base import (
 from appliance.store.selectors import parse_field_selector, parse_label_selector
 
 Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
-# Raises when the caller may not; the name is empty for lists.
-Authorize: TypeAlias = Callable[[web.Request, Verb, Kind, str, str], None]
+# Raises when the caller may not.
+Authorize: TypeAlias = Callable[[web.Request, Asked], Awaitable[None]]
 
 MAX_BODY_BYTES = 3 * 1024 * 1024  # kube-apiserver's own limit on a request
 MAX_LIMIT = 100_000
@@ -113,6 +114,16 @@ def parse_list_options(target: Target, query: Mapping[str, str]) -> ListOptions:
         wants_bookmarks=_flag(query, "allowWatchBookmarks"),
         wants_initial_events=initial,
         timeout_seconds=_number(query, "timeoutSeconds", 24 * 3600) or None,
+    )
+
+
+def asked_of(verb: Verb, target: Target, query: Mapping[str, str]) -> Asked:
+    """The question to put to the roles. A list or watch of one name, by selector, is about that name."""
+    name = target.name
+    if not name and verb in ("list", "watch"):
+        name = parse_field_selector(query.get("fieldSelector", ""), target.kind).pinned("metadata.name") or ""
+    return Asked(
+        verb, target.kind.group, target.kind.plural, target.subresource, target.namespace or "", name
     )
 
 

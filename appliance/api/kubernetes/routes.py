@@ -1,6 +1,6 @@
 """Paths to handlers. Objects are found by taking the path apart, because every kind has the same ones.
 
-Whatever is raised below leaves as a Status object, which is all that Kubernetes clients read.
+Whatever is raised leaves as a Status object, which is all that Kubernetes clients read.
 """
 
 import logging
@@ -9,18 +9,45 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 from aiohttp import web
 
-from appliance.api.kubernetes import access, discovery, openapi
+from appliance.access.rules import Asked
+from appliance.api.kubernetes import discovery, openapi
 from appliance.api.kubernetes.objects import Objects, answer
-from appliance.api.kubernetes.requests import Authorize, Target, parse_target
-from appliance.api.kubernetes.statuses import failure
+from appliance.api.kubernetes.requests import Authorize, Target, parse_target, read_document
+from appliance.api.kubernetes.reviews import REVIEWS, Reviews
+from appliance.api.kubernetes.statuses import WrongMethod, failure
 from appliance.api.kubernetes.watching import WatchStreams
 from appliance.resources.kinds import KINDS
 from appliance.resources.meta import Document, Kind
+from appliance.resources.service_account import SERVICE_ACCOUNT
 from appliance.store.base import NotFound, Store
 
 log = logging.getLogger("skerry.kubernetes")
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_TARGET = web.RequestKey("target", Target)  # what the path names
+_REVIEW_GROUPS = frozenset(kind.group for kind in REVIEWS)
+# What is not Kubernetes' and complains in another form.
+_OTHERS = ("/skerry/", "/elemental/", "/healthz", "/livez", "/readyz", "/metrics")
+
+
+@web.middleware
+async def answer_with_statuses(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Whatever is raised on a path that is not the appliance's own leaves as a Status object."""
+    if request.path.startswith(_OTHERS):
+        return await handler(request)
+    try:
+        return await handler(request)
+    except ConnectionError:
+        raise  # the client left; there is nobody to answer
+    except Exception as error:  # the one broad handler of a request
+        target: Target | None = request.get(_TARGET)
+        status = failure(error, target.kind, target.name) if target else failure(error)
+        if status["code"] >= 500:
+            log.exception("%s %s failed", request.method, request.path)
+        response = answer(status, status=status["code"])
+        if status["code"] == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        return response
 
 
 def add_kubernetes_routes(
@@ -28,12 +55,17 @@ def add_kubernetes_routes(
     store: Store,
     *,
     authorize: Authorize,
+    reviews: Reviews,
     prefix: str = "",
     kinds: Sequence[Kind] = KINDS,
 ) -> None:
-    """Serve the store below `prefix`. Watches end when the application shuts down."""
+    """Serve the store below `prefix`. Watches end when the application shuts down.
+
+    The application needs `answer_with_statuses` among its middlewares.
+    """
     watches = WatchStreams(store)
-    face = _Face(tuple(kinds), Objects(store, authorize=authorize, watches=watches), authorize)
+    objects = Objects(store, authorize=authorize, watches=watches)
+    face = _Face(tuple(kinds), objects, authorize, reviews)
     app.on_shutdown.append(watches.end)
     for path, handler in (
         ("/version", face.version),
@@ -44,19 +76,23 @@ def add_kubernetes_routes(
         ("/openapi/v3", face.openapi_v3),
         ("/openapi/v3/{path:.+}", face.openapi_v3_group),
     ):
-        app.router.add_get(prefix + path, _with_status(handler))
+        app.router.add_get(prefix + path, handler)
         if path in ("/api", "/apis"):
-            app.router.add_get(f"{prefix}{path}/", _with_status(handler))
+            app.router.add_get(f"{prefix}{path}/", handler)
     for path in ("/api/{version}", "/apis/{group}/{version}"):
-        app.router.add_get(prefix + path, _with_status(face.resources))
-        app.router.add_route("*", f"{prefix}{path}/{{tail:.+}}", _with_status(face.objects))
+        app.router.add_get(prefix + path, face.resources)
+        app.router.add_route("*", f"{prefix}{path}/{{tail:.+}}", face.objects)
 
 
 class _Face:
-    def __init__(self, kinds: tuple[Kind, ...], objects: Objects, authorize: Authorize) -> None:
+    def __init__(
+        self, kinds: tuple[Kind, ...], objects: Objects, authorize: Authorize, reviews: Reviews
+    ) -> None:
         self._kinds = kinds
+        self._discovered = (*kinds, *REVIEWS)
         self._objects = objects
         self._authorize = authorize
+        self._reviews = reviews
 
     async def version(self, _: web.Request) -> web.Response:
         return answer(discovery.server_version())
@@ -65,17 +101,17 @@ class _Face:
         return self._discover(request, discovery.core_versions(), is_core=True)
 
     async def groups(self, request: web.Request) -> web.Response:
-        return self._discover(request, discovery.group_list(self._kinds), is_core=False)
+        return self._discover(request, discovery.group_list(self._discovered), is_core=False)
 
     async def group(self, request: web.Request) -> web.Response:
         name = request.match_info["group"]
-        if name not in discovery.groups(self._kinds):
+        if name not in discovery.groups(self._discovered):
             raise _unknown()
-        return answer(discovery.group(self._kinds, name))
+        return answer(discovery.group(self._discovered, name))
 
     async def resources(self, request: web.Request) -> web.Response:
         group, version = request.match_info.get("group", ""), request.match_info["version"]
-        found = discovery.resource_list(self._kinds, group, version)
+        found = discovery.resource_list(self._discovered, group, version)
         if not found["resources"]:
             raise _unknown()
         return answer(found)
@@ -83,9 +119,32 @@ class _Face:
     async def objects(self, request: web.Request) -> web.StreamResponse:
         group, version = request.match_info.get("group", ""), request.match_info["version"]
         tail = request.match_info["tail"]
-        if (request.method, group, version, tail) == ("POST", access.GROUP, access.VERSION, access.PLURAL):
-            return answer(await access.review_access(request, self._kinds, self._authorize), status=201)
-        return await self._objects.serve(request, self._target(group, version, tail))
+        if group in _REVIEW_GROUPS:
+            return await self._review(request, parse_target(REVIEWS, group, version, tail))
+        if (group, tail.partition("/")[0]) == ("", "namespaces") and tail.endswith("/token"):
+            return await self._issue_token(request, parse_target(self._kinds, group, version, tail[:-6]))
+        target = request[_TARGET] = self._target(group, version, tail)
+        return await self._objects.serve(request, target)
+
+    async def _review(self, request: web.Request, target: Target) -> web.Response:
+        kind, namespace = target.kind, target.namespace or ""
+        if request.method != "POST" or target.name or kind.namespaced != bool(namespace):
+            raise WrongMethod(f"{request.method} is not served at {request.path}")
+        await self._authorize(request, Asked("create", kind.group, kind.plural, namespace=namespace))
+        review = await read_document(request)
+        caller = self._reviews.caller_of(request)
+        return answer(await self._reviews.answer(caller, kind, namespace, review), status=201)
+
+    async def _issue_token(self, request: web.Request, account: Target) -> web.Response:
+        namespace, name = account.namespace or "", account.name
+        if account.kind != SERVICE_ACCOUNT or not name:
+            raise _unknown()
+        if request.method != "POST":
+            raise WrongMethod(f"{request.method} is not served at {request.path}")
+        asked = Asked("create", "", account.kind.plural, "token", namespace, name)
+        await self._authorize(request, asked)
+        wanted = await read_document(request)
+        return answer(await self._reviews.issue_token(namespace, name, wanted), status=201)
 
     async def openapi_v2(self, request: web.Request) -> web.Response:
         accept = request.headers.get("Accept", "")
@@ -115,24 +174,9 @@ class _Face:
         if version is None:
             discovery.check_json_accepted(accept)
             return answer(document)
-        found = discovery.aggregated(self._kinds, version, is_core=is_core)
+        found = discovery.aggregated(self._discovered, version, is_core=is_core)
         headers = {"Content-Type": discovery.aggregated_type(version), "Vary": "Accept"}
         return web.Response(body=msgspec.json.encode(found), headers=headers)
-
-
-def _with_status(handler: _Handler) -> _Handler:
-    async def serve(request: web.Request) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except ConnectionError:
-            raise  # the client left; there is nobody to answer
-        except Exception as error:  # the one broad handler of a request
-            status = failure(error)
-            if status["code"] >= 500:
-                log.exception("%s %s failed", request.method, request.path)
-            return answer(status, status=status["code"])
-
-    return serve
 
 
 def _json(content: bytes) -> web.Response:

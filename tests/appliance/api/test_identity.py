@@ -10,6 +10,11 @@ from appliance.resources.meta import Document
 from tests.appliance.fleet import add_machine, add_secret, ask, delete_and_wait, host_token
 from tests.appliance.running import Appliance
 
+# The token of a scheme, of nobody, of no shape, or none.
+STRANGE = [
+    *("", "Bearer wrong", "Bearer ", "Bearer \udcff", "Basic YWRtaW46YWRtaW4=", "skh1.x.y"),
+    *("Bearer sku1.x", "Bearer sks1.W10.x"),
+]
 SECRETS = f"/k8s/clusters/local/api/v1/namespaces/{DEFAULT_NAMESPACE}/secrets"
 
 
@@ -34,16 +39,11 @@ def bearer(appliance: Appliance, machine: Document) -> str:
         "/skerry/v1/access",
         "/skerry/v1/hosts",
         "/skerry/v1/openapi.json",
+        "/skerry/v1/users",
         "/skerry/v1/nothing-here",
-        "/api/v1/secrets",
-        f"{SECRETS}/identity-own",
-        "/apis",
-        "/version",
     ],
 )
-@pytest.mark.parametrize(
-    "authorization", ["", "Bearer wrong", "Bearer ", "Bearer \udcff", "Basic YWRtaW46YWRtaW4=", "skh1.x.y"]
-)
+@pytest.mark.parametrize("authorization", STRANGE)
 def test_strangers_get_401_and_a_problem(appliance: Appliance, path: str, authorization: str) -> None:
     header = authorization.encode("utf-8", "surrogateescape").decode("latin-1")
 
@@ -52,6 +52,22 @@ def test_strangers_get_401_and_a_problem(appliance: Appliance, path: str, author
     assert (status, kind) == (401, "application/problem+json")
     assert problem["reason"] == "Unauthorized"
     assert problem["detail"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/secrets", f"{SECRETS}/identity-own", "/apis", "/version", "/nothing", "/"]
+)
+@pytest.mark.parametrize("authorization", STRANGE)
+def test_strangers_get_401_and_a_status_where_kubernetes_clients_look(
+    appliance: Appliance, path: str, authorization: str
+) -> None:
+    header = authorization.encode("utf-8", "surrogateescape").decode("latin-1")
+
+    answer, kind, status = ask(appliance, "GET", path, authorization=header)
+
+    assert (answer, kind) == (401, "application/json")
+    assert (status["kind"], status["reason"], status["code"]) == ("Status", "Unauthorized", 401)
+    assert status["message"]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz", "/metrics"])
@@ -110,7 +126,8 @@ def test_a_host_lists_its_own_plan_by_name_only(appliance: Appliance, bearer: st
         ("GET", SECRETS),
         ("GET", f"{SECRETS}?watch=1"),
         ("GET", f"{SECRETS}?fieldSelector=metadata.name%3Didentity-other"),
-        ("GET", f"{SECRETS}?fieldSelector=metadata.name%3Didentity-own%2Ctype%3DOpaque"),
+        ("GET", f"{SECRETS}?fieldSelector=type%3DOpaque"),
+        ("DELETE", f"{SECRETS}?fieldSelector=metadata.name%3Didentity-own"),
         ("GET", f"{SECRETS}?fieldSelector=metadata.name!%3Didentity-other"),
         ("GET", "/api/v1/secrets?fieldSelector=metadata.name%3Didentity-own"),
         ("GET", "/api/v1/namespaces/other/secrets/identity-own"),

@@ -9,8 +9,17 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from appliance.api.kubernetes import Authorize, Forbidden, Verb, add_kubernetes_routes
-from appliance.resources.meta import Document, Kind
+from appliance.access.accounts import AccountTokens
+from appliance.access.evaluator import Evaluator
+from appliance.access.rules import AUTHENTICATED, Asked, Caller
+from appliance.api.kubernetes import (
+    Authorize,
+    Forbidden,
+    Reviews,
+    add_kubernetes_routes,
+    answer_with_statuses,
+)
+from appliance.resources.meta import Document
 from appliance.store.base import Limits
 from appliance.store.sqlite import SqliteStore
 
@@ -54,13 +63,17 @@ class Face:
             return document
 
 
-def allow(_: web.Request, verb: Verb, kind: Kind, namespace: str, name: str) -> None:
+async def allow(_: web.Request, asked: Asked) -> None:
     """Everybody may everything."""
 
 
-def allow_reading(_: web.Request, verb: Verb, kind: Kind, namespace: str, name: str) -> None:
-    if verb not in ("get", "list", "watch"):
-        raise Forbidden(f"you may not {verb} {kind.plural}")
+async def allow_reading(_: web.Request, asked: Asked) -> None:
+    if asked.verb not in ("get", "list", "watch"):
+        raise Forbidden(f"you may not {asked}")
+
+
+async def nobody(token: str) -> None:
+    """No token is known."""
 
 
 @asynccontextmanager
@@ -68,9 +81,17 @@ async def serve(
     folder: Path, *, authorize: Authorize = allow, limits: Limits | None = None
 ) -> AsyncIterator[Face]:
     async with SqliteStore.open(folder / "skerry.db", limits=limits) as store:
-        app = web.Application()
+        app = web.Application(middlewares=[answer_with_statuses])
+        reviews = Reviews(
+            Evaluator(store),
+            AccountTokens(store, b"k" * 32),
+            caller_of=lambda request: Caller(
+                "someone", (request.headers.get("X-Role", "admin"), AUTHENTICATED)
+            ),
+            identify=nobody,
+        )
         for prefix in ("", RANCHER):
-            add_kubernetes_routes(app, store, authorize=authorize, prefix=prefix)
+            add_kubernetes_routes(app, store, authorize=authorize, reviews=reviews, prefix=prefix)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
