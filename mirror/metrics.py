@@ -8,6 +8,7 @@ import mmap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from mirror.care import Care, Chore
 from mirror.census import Census
 
 ROUTES: Final = (
@@ -116,9 +117,24 @@ def _gauges(numbers: Sequence[float], census: Census) -> Iterator[str]:
         ("open_uploads", "gauge", "Upload sessions that are not finished.", census.uploads),
         ("blobs", "gauge", "Blobs stored, each once.", census.blobs),
         ("blob_bytes", "gauge", "Bytes of the blobs stored.", census.blob_bytes),
+        ("quota_bytes", "gauge", "Bytes that all blobs together may take, 0 for no bound.", census.quota),
+        ("keep_free_bytes", "gauge", "Bytes of the disk that pushes must leave free.", census.floor),
+        ("free_bytes", "gauge", "Bytes free on the mirror's disk.", census.free_bytes),
+        *_care("collection", "Bytes that it freed.", census.collection),
+        *_care("verification", "Bytes that it checked.", census.verification),
     ):
         yield from _heading(f"skerry_mirror_{name}", kind, told)
         yield f"skerry_mirror_{name} {value:.0f}"
+
+
+def _care(chore: Chore, bytes_told: str, care: Care | None) -> Iterator[tuple[str, str, str, float]]:
+    """Nothing for what was never done: a time of 0 would look like the longest of neglect."""
+    if care is not None:
+        name = f"last_{chore}"
+        yield f"{name}_timestamp_seconds", "gauge", f"When the last {chore} ended.", care.at
+        yield f"{name}_success", "gauge", f"Whether the last {chore} ended well.", care.is_sound
+        yield f"{name}_bytes", "gauge", bytes_told, care.bytes
+        yield f"{name}_findings", "gauge", f"What the last {chore} found wrong.", care.findings
 
 
 def _heading(name: str, kind: str, told: str) -> tuple[str, str]:

@@ -160,7 +160,8 @@ def _oversight(registry: "Registry", root: Path) -> "Oversight":
     from mirror.oversight import Oversight
 
     check = partial(registry.list_repositories, limit=1)
-    return Oversight(Metrics(), take_census=partial(take_census, root), check=check)
+    count = partial(take_census, root, quota=registry.limits.quota, floor=registry.limits.free_space)
+    return Oversight(Metrics(), take_census=count, check=check)
 
 
 def _log_access(exchange: "Exchange") -> None:

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from mirror.care import Care
 from mirror.census import Census
 from mirror.metrics import Metrics
 
@@ -45,6 +46,21 @@ def test_the_gauges_are_the_census() -> None:
     assert sample(text, "skerry_mirror_open_uploads") == 2
 
 
+def test_room_and_care_are_gauges_and_care_that_never_was_is_none() -> None:
+    care = Care(at=1.7e9, is_sound=False, bytes=12, findings=3)
+
+    text = Metrics().render(Census(quota=100, floor=10, free_bytes=50, verification=care))
+
+    assert sample(text, "skerry_mirror_quota_bytes") == 100
+    assert sample(text, "skerry_mirror_keep_free_bytes") == 10
+    assert sample(text, "skerry_mirror_free_bytes") == 50
+    assert sample(text, "skerry_mirror_last_verification_timestamp_seconds") == 1.7e9
+    assert sample(text, "skerry_mirror_last_verification_success") == 0
+    assert sample(text, "skerry_mirror_last_verification_bytes") == 12
+    assert sample(text, "skerry_mirror_last_verification_findings") == 3
+    assert "last_collection" not in text
+
+
 def test_every_series_is_announced_once_before_it_is_given() -> None:
     metrics = Metrics()
     metrics.count("blob", "GET", status=200, received=0, sent=0, seconds=0.0)
@@ -52,7 +68,7 @@ def test_every_series_is_announced_once_before_it_is_given() -> None:
     lines = metrics.render(CENSUS).splitlines()
 
     types = [line.split()[2] for line in lines if line.startswith("# TYPE")]
-    assert len(types) == len(set(types)) == 7
+    assert len(types) == len(set(types)) == 10
     for line in lines:
         if not line.startswith("#"):
             name = line.partition("{")[0].partition(" ")[0]
