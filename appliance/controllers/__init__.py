@@ -1,8 +1,10 @@
-"""The controllers, in the order a host meets them: registered, inventoried, upgraded."""
+"""The controllers, in the order a host meets them: registered, inventoried, adopted, upgraded."""
 
 from collections.abc import Sequence
 
+from appliance.controllers.address_pools import AddressPoolController
 from appliance.controllers.machine_inventory import MachineInventoryController
+from appliance.controllers.machine_inventory_selector import MachineInventorySelectorController
 from appliance.controllers.machine_registration import MachineRegistrationController
 from appliance.controllers.managed_os_image import ManagedOSImageController
 from appliance.controllers.managed_os_version import ManagedOSVersionController
@@ -16,9 +18,12 @@ __all__ = ["ControllerSettings", "ImageUnresolved", "build"]
 
 def build(store: Store, settings: ControllerSettings) -> Sequence[Controller]:
     """Every controller, over one store."""
+    pools = [AddressPoolController(store, settings)] if settings.gives_addresses else []
     return (
         MachineRegistrationController(store, settings),
+        *pools,
         MachineInventoryController(store, settings),
+        MachineInventorySelectorController(store, settings),
         ManagedOSVersionController(store, settings),
         ManagedOSImageController(store, settings),
         RolloutController(store, settings),

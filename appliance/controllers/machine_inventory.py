@@ -1,17 +1,23 @@
-"""MachineInventory: after a person approved it, its plan Secret, its conditions, and its reset on deletion.
+"""MachineInventory: after a person approved it, its plan Secret, addresses, conditions, and its reset.
 
-It decides nothing about approval and writes no upgrade plans: the first is a person's annotation, the
-second the Rollout's. It reports what the host answered to the plan it has now (D11).
+It decides nothing about approval and writes no upgrade or bootstrap plans: the first is a person's
+annotation, the others the Rollout's and the selector's. What its status says is `machine_conditions`'.
 """
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 
+from appliance.controllers.address_claims import claim_addresses, missing_addresses
 from appliance.controllers.events import Recorder
+from appliance.controllers.machine_conditions import (
+    Adoption,
+    NetworkFindings,
+    judge_adoption,
+    next_status,
+)
 from appliance.controllers.manager import DONE, Result, Watch, owner_keys
+from appliance.controllers.owners import find_owner, is_owned
 from appliance.controllers.plans import (
     PlanRecord,
-    checksum_plan,
     read_plan,
     render_plan_change,
     render_plan_secret,
@@ -19,23 +25,30 @@ from appliance.controllers.plans import (
 )
 from appliance.controllers.queue import Key
 from appliance.controllers.settings import ControllerSettings
-from appliance.controllers.writes import set_condition, write_changes, write_status
+from appliance.controllers.writes import write_changes, write_status
 from appliance.resources.core import SECRET
+from appliance.resources.ipam import IP_ADDRESS_CLAIM
 from appliance.resources.machine_inventory import (
-    APPROVED_BY,
+    FINALIZER,
     MACHINE_INVENTORY,
+    OS_UNMANAGED,
+    RESETTABLE,
     MachineInventory,
     MachineInventoryStatus,
-    PlanStatus,
 )
-from appliance.resources.meta import Condition, Document, Kind, ObjectReference, decode
+from appliance.resources.machine_inventory_selector import (
+    MACHINE_INVENTORY_SELECTOR,
+    MachineInventorySelector,
+)
+from appliance.resources.meta import Document, Kind, decode, find_condition
 from appliance.store.base import AlreadyExists, NotFound, Store
 
-FINALIZER = "machineinventory.elemental.cattle.io"
-RESETTABLE = "elemental.cattle.io/resettable"
-UNMANAGED = "elemental.cattle.io/os.unmanaged"
 SECRET_RETRY_SECONDS = 5.0
-TOLD_CONDITIONS = ("Approved", "Ready")
+ADDRESS_RETRY_SECONDS = 5.0  # a foreign provider may give an address without touching the claim
+ADOPTION_RETRY_SECONDS = 1.0
+# The last two are told when they change, not when a new machine has them for the first time.
+TOLD_CONDITIONS = ("Approved", "Ready", "AdoptionReady", "NetworkConfigReady")
+TOLD_FROM_THE_START = ("Approved", "Ready")
 
 
 class MachineInventoryController:
@@ -50,10 +63,15 @@ class MachineInventoryController:
 
     @property
     def watches(self) -> Sequence[Watch]:
-        return (Watch(SECRET, owner_keys(MACHINE_INVENTORY)),)
+        children = owner_keys(MACHINE_INVENTORY)
+        return (
+            Watch(SECRET, children),
+            Watch(IP_ADDRESS_CLAIM, children),
+            Watch(MACHINE_INVENTORY_SELECTOR, _named_machine),
+        )
 
     async def reconcile(self, key: Key) -> Result:
-        """Bring the machine's Secret, status and finalizer to where they should be."""
+        """Bring the machine's Secret, addresses, status and finalizer to where they should be."""
         try:
             document = await self._store.get(self.kind, key.name, namespace=key.namespace)
         except NotFound:
@@ -64,22 +82,18 @@ class MachineInventoryController:
             return DONE
         if FINALIZER not in machine.metadata.finalizers:
             document = await self._write_finalizers(document, [*machine.metadata.finalizers, FINALIZER])
-        plan = await self._ensure_plan(machine) if machine.approval == "approved" else None
-        status = next_status(machine, plan, now=self._clock())
-        if plan is None and machine.approval == "approved":
-            # The Secret of a deleted namesake on its way out, or one that somebody made by hand.
-            message = f"Secret {key} exists and is not this machine's"
-            conditions = set_condition(
-                status.conditions, "Ready", "False", "PlanCreationFailureReason", message, now=self._clock()
-            )
-            status = MachineInventoryStatus(conditions=conditions, plan=status.plan)
-        await write_status(self._store, self.kind, document, status)
-        for told in TOLD_CONDITIONS:
-            await self._recorder.record_condition(
-                document, told, machine.status.conditions, status.conditions
-            )
-        failed = plan is None and machine.approval == "approved"
-        return Result(again_in=SECRET_RETRY_SECONDS) if failed else DONE
+        is_approved = machine.approval == "approved"
+        plan = await self._ensure_plan(machine) if is_approved else None
+        network = NetworkFindings(dict.fromkeys(missing_addresses(machine), "the machine is not approved"))
+        if is_approved:
+            claimed = await claim_addresses(self._store, document, machine)
+            document, network = claimed.document, claimed.findings
+        adoption = await self._judge_adoption(machine)
+        if adoption.is_void:
+            document = await self._release(document, machine)
+        status = next_status(machine, plan, network=network, adoption=adoption.condition, now=self._clock())
+        await self._write_status(document, machine, status)
+        return _next_look(is_blocked=is_approved and plan is None, network=network, adoption=adoption)
 
     async def _ensure_plan(self, machine: MachineInventory) -> PlanRecord | None:
         """Read the machine's plan Secret, making it first if there is none; None if its name is taken."""
@@ -98,113 +112,92 @@ class MachineInventoryController:
             )
         except NotFound:
             return None
-        owners = secret["metadata"].get("ownerReferences") or []
-        return secret if any(owner.get("uid") == machine.metadata.uid for owner in owners) else None
+        return secret if is_owned(secret, machine.metadata) else None
+
+    async def _judge_adoption(self, machine: MachineInventory) -> Adoption:
+        owner = find_owner(machine.metadata, MACHINE_INVENTORY_SELECTOR)
+        selector: MachineInventorySelector | None = None
+        if owner is not None:
+            try:
+                document = await self._store.get(
+                    MACHINE_INVENTORY_SELECTOR, owner.name, namespace=machine.metadata.namespace
+                )
+                selector = decode(MachineInventorySelector, document)
+            except NotFound:
+                pass
+        return judge_adoption(machine, selector, now=self._clock())
+
+    async def _release(self, document: Document, machine: MachineInventory) -> Document:
+        """Take a selector's ownership back, so that the machine can be adopted again."""
+        owner = find_owner(machine.metadata, MACHINE_INVENTORY_SELECTOR)
+        references = document["metadata"].get("ownerReferences") or []
+        kept = [reference for reference in references if owner is None or reference["uid"] != owner.uid]
+        return await write_changes(self._store, self.kind, document, {"metadata": {"ownerReferences": kept}})
 
     async def _finish(self, document: Document, machine: MachineInventory) -> None:
         """Let a deleted machine go; one that can be reset goes when its host acknowledged the reset."""
         if FINALIZER not in machine.metadata.finalizers:
             return
-        secret = await self._find_secret(machine)
-        if machine.metadata.annotations.get(RESETTABLE) == "true" and secret is not None:
-            plan = read_plan(secret)
-            if plan.type != "reset":
-                reset = render_reset_plan(
-                    machine,
-                    is_managed=machine.metadata.annotations.get(UNMANAGED) != "true",
-                    now=self._clock(),
-                )
-                await write_changes(self._store, SECRET, secret, render_plan_change(reset, "reset"))
-                await self._recorder.record(
-                    document, "Normal", "ResetRequested", "the host was asked to reset itself"
-                )
-                return
-            if plan.state != "Applied":
-                status = next_status(machine, plan, now=self._clock())
-                await write_status(self._store, self.kind, document, status)
+        if machine.metadata.annotations.get(RESETTABLE) == "true" and machine.approval == "approved":
+            secret = await self._find_secret(machine)
+            if secret is None:
+                # Upstream is stuck here for ever. Without its Secret nobody can ask the host anything.
+                message = "its plan Secret is gone, so the host was not asked to reset itself"
+                await self._recorder.record(document, "Warning", "ResetImpossible", message)
+            elif not await self._is_reset(document, machine, secret):
                 return
         kept = [finalizer for finalizer in machine.metadata.finalizers if finalizer != FINALIZER]
         await self._write_finalizers(document, kept)
+
+    async def _is_reset(self, document: Document, machine: MachineInventory, secret: Document) -> bool:
+        """Ask for the reset if that was not done; say whether the host acknowledged it."""
+        plan = read_plan(secret)
+        if plan.type != "reset":
+            is_managed = machine.metadata.annotations.get(OS_UNMANAGED) != "true"
+            reset = render_reset_plan(machine, is_managed=is_managed, now=self._clock())
+            changed = await write_changes(self._store, SECRET, secret, render_plan_change(reset, "reset"))
+            plan = read_plan(changed)
+            message = "the host was asked to reset itself"
+            await self._recorder.record(document, "Normal", "ResetRequested", message)
+        if plan.state == "Applied":
+            return True
+        adoption = judge_adoption(machine, None, now=self._clock()).condition
+        before = find_condition(machine.status.conditions, "AdoptionReady")
+        status = next_status(
+            machine, plan, network=NetworkFindings(), adoption=before or adoption, now=self._clock()
+        )
+        await self._write_status(document, machine, status)
+        return False
+
+    async def _write_status(
+        self, document: Document, machine: MachineInventory, status: MachineInventoryStatus
+    ) -> None:
+        await write_status(self._store, self.kind, document, status)
+        for told in TOLD_CONDITIONS:
+            if told in TOLD_FROM_THE_START or find_condition(machine.status.conditions, told):
+                await self._recorder.record_condition(
+                    document, told, machine.status.conditions, status.conditions
+                )
 
     async def _write_finalizers(self, document: Document, finalizers: list[str]) -> Document:
         changes = {"metadata": {"finalizers": finalizers}}
         return await write_changes(self._store, self.kind, document, changes)
 
 
-def next_status(
-    machine: MachineInventory, plan: PlanRecord | None, *, now: datetime
-) -> MachineInventoryStatus:
-    """The whole status: approval, plan, network, adoption. Pure; `plan` is None before approval."""
-    conditions = machine.status.conditions
-    for condition in (
-        _judge_approval(machine),
-        _judge_network(machine),
-        _judge_adoption(machine),
-        _judge_readiness(machine, plan),
-    ):
-        conditions = set_condition(
-            conditions, condition.type, condition.status, condition.reason, condition.message, now=now
-        )
-    return MachineInventoryStatus(conditions=conditions, plan=_describe_plan(machine, plan))
+def _next_look(*, is_blocked: bool, network: NetworkFindings, adoption: Adoption) -> Result:
+    """When time or somebody whom we do not watch may change the answer."""
+    waits = []
+    if is_blocked:
+        waits.append(SECRET_RETRY_SECONDS)
+    if network.waiting:
+        waits.append(ADDRESS_RETRY_SECONDS)
+    if adoption.is_pending:
+        waits.append(ADOPTION_RETRY_SECONDS)
+    return Result(again_in=min(waits)) if waits else DONE
 
 
-def _describe_plan(machine: MachineInventory, plan: PlanRecord | None) -> PlanStatus:
-    if plan is None:
-        return PlanStatus()
-    reference = ObjectReference(namespace=machine.metadata.namespace, name=machine.metadata.name)
-    return PlanStatus(secret_ref=reference, checksum=checksum_plan(plan.plan), state=plan.state)
-
-
-def _judge_approval(machine: MachineInventory) -> Condition:
-    match machine.approval:
-        case "approved":
-            person = machine.metadata.annotations.get(APPROVED_BY, "")
-            message = f"approved by {person}" if person else "approved"
-            return Condition(type="Approved", status="True", reason="Approved", message=message)
-        case "rejected":
-            return Condition(
-                type="Approved", status="False", reason="Rejected", message="a person rejected this machine"
-            )
-        case "pending":
-            message = "a person must approve this machine"
-            return Condition(type="Approved", status="Unknown", reason="Pending", message=message)
-
-
-def _judge_network(machine: MachineInventory) -> Condition:
-    missing = sorted(machine.spec.ip_address_pools.keys() - machine.spec.network.ip_addresses.keys())
-    if missing:
-        return Condition(
-            type="NetworkConfigReady",
-            status="False",
-            reason="WaitingForIPAddress",
-            message=f"no address yet for {', '.join(missing)}; set spec.network.ipAddresses",
-        )
-    return Condition(type="NetworkConfigReady", status="True", reason="ReconcilingNetworkConfig")
-
-
-def _judge_adoption(machine: MachineInventory) -> Condition:
-    owners = [o.name for o in machine.metadata.owner_references if o.kind == "MachineInventorySelector"]
-    if not owners:
-        return Condition(type="AdoptionReady", status="False", reason="WaitingToBeAdopted")
-    message = f"owned by MachineInventorySelector {owners[0]}"
-    return Condition(type="AdoptionReady", status="Unknown", reason="ValidatingAdoption", message=message)
-
-
-def _judge_readiness(machine: MachineInventory, plan: PlanRecord | None) -> Condition:
-    if plan is None:
-        rejected = machine.approval == "rejected"
-        return Condition(
-            type="Ready",
-            status="False",
-            reason="Rejected" if rejected else "WaitingForApproval",
-            message="a person rejected this machine" if rejected else "a person must approve this machine",
-        )
-    match plan.state:
-        case "Applied":
-            return Condition(type="Ready", status="True", reason="PlanSuccessfullyApplied")
-        case "Failed":
-            message = plan.reason or f"the host could not apply plan {plan.checksum[:12]}"
-            return Condition(type="Ready", status="False", reason="PlanFailure", message=message)
-        case "":
-            message = f"the host has not yet answered to plan {plan.checksum[:12]}"
-            return Condition(type="Ready", status="False", reason="WaitingForPlan", message=message)
+def _named_machine(selector: Document) -> Iterable[Key]:
+    """The machine that a selector names, which may wait for just that."""
+    reference = (selector.get("status") or {}).get("machineInventoryRef") or {}
+    if reference.get("name"):
+        yield Key(selector["metadata"].get("namespace", ""), reference["name"])

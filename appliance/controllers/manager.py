@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 # A reconcile that watches of other kinds wake takes at most a fifth of the time, however busy they are.
 REST_FACTOR = 4.0
 NOTICEABLE_SECONDS = 0.01
+UNSERVED_SECONDS = 60.0  # until a kind that nobody serves is asked for again
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,14 @@ class Result:
 DONE = Result()
 
 
+class Observer(Protocol):
+    """Sees a whole watch: each beginning, and every event of it, bookmarks too."""
+
+    def restart(self) -> None: ...
+
+    def take(self, event: Event) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Watch:
     """Another kind that a controller cares about: which of its keys does one changed object concern?
@@ -44,6 +53,7 @@ class Watch:
     kind: Kind
     keys: Callable[[Document], Iterable[Key]]
     settle: float = 0.0
+    observer: Observer | None = None
 
 
 class Controller(Protocol):
@@ -122,6 +132,11 @@ class Manager:
         failures = 0
         while True:
             try:
+                if not await self._store.has_kind(kind):
+                    await asyncio.sleep(UNSERVED_SECONDS)
+                    continue
+                if failures:
+                    await self._revisit(kind)
                 async for event in self._store.watch(kind):
                     failures = 0
                     if event.type != "BOOKMARK":
@@ -132,6 +147,13 @@ class Manager:
                 log.warning("%s: the watch ended: %s", kind, error)
             failures += 1
             await asyncio.sleep(self._backoff.delay(failures))
+
+    async def _revisit(self, kind: Kind) -> None:
+        """Look at everything that depends on this kind: what was deleted unseen will not be told again."""
+        for controller, queue in self._queues:
+            if kind in (watch.kind for watch in controller.watches):
+                for document in (await self._store.list(controller.kind)).items:
+                    queue.add(identify(document))
 
     def _enqueue(self, event: Event) -> None:
         for controller, queue in self._queues:

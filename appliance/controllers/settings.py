@@ -18,10 +18,12 @@ class ControllerSettings:
     """`resolve` turns an image reference into what hosts pull: `HOST:PORT/repository@sha256:…`.
 
     It is called in a worker thread, may block, and raises ImageUnresolved. `silence` is how long a host
-    that is upgrading may say nothing before its rollout stops for it.
+    that is upgrading may say nothing before its rollout stops for it. `gives_addresses` is False in a
+    cluster that has an IPAM provider of its own for InClusterIPPools: two would both answer.
     """
 
     server_url: str
     resolve: Callable[[str], str]
     silence: timedelta = timedelta(minutes=15)
+    gives_addresses: bool = True
     clock: Callable[[], datetime] = field(default=_now)
