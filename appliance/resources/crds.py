@@ -6,7 +6,7 @@ store does not read them: they are for a real API server, and for people.
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,9 +15,12 @@ import yaml
 from appliance.resources.kinds import KINDS
 from appliance.resources.machine_registration import GROUP as ELEMENTAL
 from appliance.resources.meta import Column, Document, Kind
-from appliance.resources.schemas import Schema, schema_of
+from appliance.resources.schemas import Schema, object_schema
 
 MANIFESTS = Path(__file__).parent / "manifests"
+
+# `kubectl get skerry` lists them all.
+CATEGORY = "skerry"
 
 _HEADER = "# Made by `python -m appliance.resources.crds` from the structs; change those.\n"
 _PART_OF = {"skerry.dev": "Skerry", ELEMENTAL: "Elemental Operator"}
@@ -27,7 +30,6 @@ _PROVIDER_LABELS = {
     "cluster.x-k8s.io/v1beta1": "v1beta1",
     "release-name": "skerry",
 }
-_FREE_STATUS = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
 def custom_kinds(kinds: Sequence[Kind] = KINDS) -> list[Kind]:
@@ -100,7 +102,8 @@ def _names(kind: Kind) -> Document:
         "plural": kind.plural,
         "singular": kind.singular,
     }
-    return names | ({"shortNames": list(kind.short_names)} if kind.short_names else {})
+    short: Document = {"shortNames": list(kind.short_names)} if kind.short_names else {}
+    return names | short | {"categories": [CATEGORY]}
 
 
 def _version(kind: Kind) -> Document:
@@ -119,11 +122,8 @@ def _version(kind: Kind) -> Document:
 
 def _schema(kind: Kind) -> Schema:
     """The struct's schema, with the metadata left to the API server, as it demands."""
-    schema = schema_of(kind.struct)
-    properties: Mapping[str, Schema] = {**schema["properties"], "metadata": {"type": "object"}}
-    if kind.has_status and "status" not in properties:
-        properties = {**properties, "status": _FREE_STATUS}
-    return {**schema, "properties": dict(properties)}
+    schema = object_schema(kind)
+    return {**schema, "properties": {**schema["properties"], "metadata": {"type": "object"}}}
 
 
 def _column(column: Column) -> Document:

@@ -8,7 +8,11 @@ from appliance.resources.rollout import GROUP, VERSION
 
 
 class HostReport(Resource, frozen=True, kw_only=True):
-    """`received_at` is the appliance's clock: a host's own clock is not to be trusted for liveness."""
+    """`received_at` is the appliance's clock: a host's own is not to be trusted for liveness.
+
+    report: What the host said.
+    received_at: When it said so, by the appliance's clock.
+    """
 
     report: Report | None = None
     received_at: str = msgspec.field(name="receivedAt", default="")

@@ -4,13 +4,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from appliance.resources.machine_registration import GROUP, VERSION, TypedLocalReference
+from appliance.resources.machine_registration import GROUP, VERSION, Configurator, TypedLocalReference
 from appliance.resources.meta import Column, Condition, Kind, ObjectReference, Resource
 
 # What a person decided about a waiting machine: pending, approved or rejected.
 APPROVAL = "skerry.dev/approval"
 APPROVED_BY = "skerry.dev/approved-by"
 REGISTERED_WITH = "skerry.dev/machine-registration"
+FIRST_UID = "skerry.dev/first-uid"  # what it had before it moved to this store
 
 # Upstream's vocabulary on machines.
 RESETTABLE = "elemental.cattle.io/resettable"
@@ -19,7 +20,6 @@ FINALIZER = "machineinventory.elemental.cattle.io"
 
 Approval = Literal["pending", "approved", "rejected"]
 
-Configurator = Literal["none", "nmc", "nmstate", "nmconnections"]
 MachineInventoryCondition = Literal["Ready", "AdoptionReady", "NetworkConfigReady"]
 # `PlanCreationFailureReason` is upstream's spelling.
 MachineInventoryReason = Literal[
@@ -39,12 +39,28 @@ MachineInventoryReason = Literal[
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    configurator: str = "none"
+    """Network configuration of this machine.
+
+    configurator: Which tool the configuration is for.
+    ip_addresses: Address claimed for each placeholder.
+    config: The tool's own configuration, still with placeholders.
+    """
+
+    configurator: Configurator = "none"
     ip_addresses: dict[str, str] = msgspec.field(default_factory=dict)
     config: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class MachineInventorySpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Which machine this is.
+
+    tpm_hash: SHA-256 of the TPM's endorsement key, in hex.
+    machine_hash: SHA-256 of the MAC address or SMBIOS UUID, in hex, where there is no TPM.
+    ip_address_pools: Pool of each placeholder in the network configuration.
+    ip_address_claims: Claim made for each placeholder.
+    network: Network configuration of this machine.
+    """
+
     tpm_hash: str = ""
     machine_hash: str = ""
     ip_address_pools: dict[str, TypedLocalReference] = msgspec.field(default_factory=dict)
@@ -53,12 +69,26 @@ class MachineInventorySpec(msgspec.Struct, frozen=True, kw_only=True, rename="ca
 
 
 class PlanStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What became of the machine's newest plan.
+
+    secret_ref: Secret that holds the plan.
+    checksum: Checksum of the plan that the machine answered for, or that it was asked to apply.
+    state: What the machine answered: Applied or Failed.
+    """
+
     secret_ref: ObjectReference | None = None
     checksum: str = ""
     state: Literal["", "Applied", "Failed"] = ""
 
 
 class MachineInventoryStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What is known of the machine.
+
+    conditions: `Ready`: it applied its plan; `AdoptionReady`: a selector has it; `NetworkConfigReady`: its
+        addresses are there.
+    plan: What became of the machine's newest plan.
+    """
+
     conditions: list[Condition] = msgspec.field(default_factory=list)
     plan: PlanStatus = PlanStatus()
 
@@ -66,6 +96,11 @@ class MachineInventoryStatus(msgspec.Struct, frozen=True, kw_only=True, rename="
 class MachineInventory(Resource, frozen=True, kw_only=True):
     spec: MachineInventorySpec = MachineInventorySpec()
     status: MachineInventoryStatus = MachineInventoryStatus()
+
+    @property
+    def token_uid(self) -> str:
+        """The uid that the host's token names; a token outlives a move to another store."""
+        return self.metadata.annotations.get(FIRST_UID, self.metadata.uid)
 
     @property
     def approval(self) -> Approval:

@@ -1,8 +1,9 @@
 """MachineInventorySelector: a claim of one machine by its labels; and the template that makes them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from appliance.resources.machine_registration import GROUP, VERSION
 from appliance.resources.meta import (
@@ -32,21 +33,42 @@ MachineInventorySelectorReason = Literal[
 
 
 class MachineInventorySelectorSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which machine is wanted.
+
+    provider_id: Accepted for compatibility, not used.
+    selector: Labels that the machine must have; an empty one matches any.
+    """
+
     provider_id: str = msgspec.field(name="providerID", default="")
     selector: LabelSelector = LabelSelector()
 
 
 class MachineAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """One address of the machine.
+
+    type: What the address is.
+    address: The name or address.
+    """
+
     type: AddressType
-    address: str
+    address: Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class MachineInventorySelectorStatus(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True
 ):
+    """Which machine was adopted.
+
+    conditions: `InventoryReady`: a machine was adopted; `Ready`: it has its bootstrap plan.
+    ready: Cluster API: the machine can be used.
+    addresses: Addresses of the machine.
+    bootstrap_plan_checksum: Checksum of the bootstrap plan; set once.
+    machine_inventory_ref: The adopted machine.
+    """
+
     conditions: list[Condition] = msgspec.field(default_factory=list)
     ready: bool = False
-    addresses: list[MachineAddress] = msgspec.field(default_factory=list)
+    addresses: Annotated[list[MachineAddress], Meta(max_length=128)] = msgspec.field(default_factory=list)
     bootstrap_plan_checksum: str = ""
     machine_inventory_ref: ObjectReference | None = None
 
@@ -57,7 +79,14 @@ class MachineInventorySelector(Resource, frozen=True, kw_only=True):
 
 
 class SelectorTemplate(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """The selector that is to be made, without a name."""
+    """The selector that is to be made, without a name.
+
+    api_version: Group and version of the selector.
+    kind: Kind of the selector.
+    metadata: Labels and annotations of the selector.
+    spec: Which machine is wanted.
+    status: Accepted for compatibility, not used.
+    """
 
     api_version: str = ""
     kind: str = ""
@@ -67,6 +96,11 @@ class SelectorTemplate(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
 
 
 class MachineInventorySelectorTemplateSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What selectors are made from.
+
+    template: The selector that is to be made.
+    """
+
     template: SelectorTemplate
 
 

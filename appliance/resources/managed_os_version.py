@@ -10,7 +10,14 @@ from appliance.resources.system_upgrade_plan import ContainerSpec
 
 
 class ManagedOSVersionSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """`metadata` keys we use: `upgradeImage` (reference, by digest where we wrote it), `displayName`."""
+    """One OS version. Of the metadata, `upgradeImage`, `uri` and `displayName` are read.
+
+    version: The version, for people.
+    type: `container` (an image to upgrade to) or `iso` (a medium).
+    min_version: Accepted for compatibility, not used.
+    metadata: upgradeImage: the image, best by digest; uri: the medium; displayName, platforms: for people.
+    upgrade_container: How this version is installed, where the ManagedOSImage does not say.
+    """
 
     version: str = ""
     type: str = "container"

@@ -22,6 +22,17 @@ ManagedOSVersionChannelReason = Literal[
 class ManagedOSVersionChannelSpec(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True
 ):
+    """Where OS versions are read from.
+
+    type: `json` (a document) or `custom` (an image with a document in it).
+    sync_interval: How often, as 1h or 30m.
+    delete_no_longer_in_sync_versions: Delete versions that the channel has stopped to list.
+    enabled: Whether it is read at all.
+    registry: Registry to put before the images of the versions.
+    options: For json: uri, timeout; for custom: image, command, args.
+    upgrade_container: How the versions of this channel are installed.
+    """
+
     type: str = ""
     sync_interval: str = "1h"
     delete_no_longer_in_sync_versions: bool = False
@@ -34,6 +45,14 @@ class ManagedOSVersionChannelSpec(
 class ManagedOSVersionChannelStatus(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True
 ):
+    """When it was last read.
+
+    conditions: `Ready`: it was read.
+    last_synced_time: When it was last read.
+    failed_synchronization_attempts: How often in a row it could not be read.
+    synced_generation: Generation of the channel that was last read.
+    """
+
     conditions: list[Condition] = msgspec.field(default_factory=list)
     last_synced_time: str | None = None
     failed_synchronization_attempts: int = 0

@@ -7,18 +7,31 @@ encodes a struct back over a stored document: writers send patches of the fields
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 # The one deliberate `Any` outside a library's door: a JSON object as a client sent it.
 Document: TypeAlias = dict[str, Any]
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
+_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+_CONDITION_TYPE = rf"^({_SUBDOMAIN}/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])\Z"
+_REASON = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?\Z"
+
 
 class OwnerReference(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """metav1.OwnerReference."""
+    """metav1.OwnerReference.
+
+    api_version: Group and version of the owner.
+    kind: Kind of the owner.
+    name: Name of the owner, in the same namespace.
+    uid: Which object of that name is meant.
+    controller: Whether the owner is the one that keeps this object up to date.
+    block_owner_deletion: Whether the owner waits for this object when it is deleted in the foreground.
+    """
 
     api_version: str
     kind: str
@@ -29,7 +42,21 @@ class OwnerReference(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ObjectMeta(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """metav1.ObjectMeta: the part that we read. Times are RFC 3339 text, UTC."""
+    """metav1.ObjectMeta: the part that we read. Times are RFC 3339 text, UTC.
+
+    name: Unique within kind and namespace; never changes.
+    generate_name: Beginning of a name that the server completes.
+    namespace: Where the object lives.
+    uid: Tells this object from an earlier one of the same name.
+    resource_version: Changes with every write; for conflicts and watches.
+    generation: Counts the changes of what is wanted.
+    creation_timestamp: When it was made.
+    deletion_timestamp: When its deletion was asked for.
+    labels: Short texts to select by.
+    annotations: Texts that nobody selects by.
+    finalizers: Who must still clean up before it can go.
+    owner_references: Objects it goes together with.
+    """
 
     name: str = ""
     generate_name: str = ""
@@ -46,34 +73,64 @@ class ObjectMeta(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """metav1.Condition."""
+    """metav1.Condition: one aspect of the state.
 
-    type: str
+    type: Name of the aspect.
+    status: True, False or Unknown.
+    reason: The cause in one word, for programs.
+    message: The cause in a sentence, for people.
+    last_transition_time: When the status last changed.
+    observed_generation: The generation that this was found for.
+    """
+
+    type: Annotated[str, Meta(max_length=316, pattern=_CONDITION_TYPE)]
     status: ConditionStatus
-    reason: str
-    message: str = ""
+    reason: Annotated[str, Meta(min_length=1, max_length=1024, pattern=_REASON)]
+    message: Annotated[str, Meta(max_length=32768)] = ""
     last_transition_time: str = ""
-    observed_generation: int = 0
+    observed_generation: Annotated[int, Meta(ge=0)] = 0
 
 
 class ObjectReference(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """core/v1 ObjectReference: the fields that Elemental fills."""
+    """core/v1 ObjectReference: the fields that Elemental fills.
+
+    api_version: Group and version of what is meant.
+    kind: Kind of what is meant.
+    namespace: Namespace of what is meant.
+    name: Name of what is meant.
+    uid: Which object of that name is meant.
+    resource_version: Which version of it is meant.
+    field_path: Which part of it is meant.
+    """
 
     api_version: str = ""
     kind: str = ""
     namespace: str = ""
     name: str = ""
     uid: str = ""
+    resource_version: str = ""
+    field_path: str = ""
 
 
 class LabelSelectorRequirement(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One requirement on a label.
+
+    key: The label.
+    operator: In, NotIn, Exists or DoesNotExist.
+    values: The values that In and NotIn compare with.
+    """
+
     key: str
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
     values: list[str] = msgspec.field(default_factory=list)
 
 
 class LabelSelector(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """metav1.LabelSelector. An empty selector matches everything."""
+    """metav1.LabelSelector. An empty selector matches everything.
+
+    match_labels: Labels that must have exactly these values.
+    match_expressions: Further requirements; all must hold.
+    """
 
     match_labels: dict[str, str] = msgspec.field(default_factory=dict)
     match_expressions: list[LabelSelectorRequirement] = msgspec.field(default_factory=list)
@@ -86,7 +143,14 @@ class LabelSelector(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
 
 
 class Resource(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What each kind's struct adds `spec` and `status` to."""
+    """What each kind's struct adds `spec` and `status` to.
+
+    api_version: Group and version of this kind.
+    kind: The kind.
+    metadata: Name, labels and the like.
+    spec: What is wanted.
+    status: What the controllers found.
+    """
 
     api_version: str = ""
     kind: str = ""

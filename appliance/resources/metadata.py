@@ -7,6 +7,12 @@ from appliance.resources.meta import Column, Kind, Resource
 
 
 class MetadataSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Which operator is installed.
+
+    app_version: Its version.
+    annotations: Further facts.
+    """
+
     app_version: str = ""
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
 

@@ -14,13 +14,29 @@ FreeObject = dict[str, Any]
 
 
 class HostPathVolume(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A folder of the node that the container sees.
+
+    name: Name of the volume.
+    source: Path on the node.
+    destination: Path in the container.
+    """
+
     name: str = ""
     source: str = ""
     destination: str = ""
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """The container of a step: what it runs and what it sees."""
+    """The container of a step: what it runs and what it sees.
+
+    image: Image; its tag is the version if it has none.
+    command: Entry point, in place of the image's.
+    args: Arguments.
+    envs: Environment variables.
+    env_from: ConfigMaps and Secrets that become environment variables.
+    volumes: Folders of the node.
+    security_context: Rights of the container.
+    """
 
     image: str = ""
     command: list[str] = msgspec.field(default_factory=list)
@@ -32,7 +48,18 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
 
 
 class DrainSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """How a node is emptied before it upgrades."""
+    """How a node is emptied before it upgrades.
+
+    timeout: Nanoseconds to wait before giving up; 0 waits for ever.
+    grace_period: Seconds that pods have to end; theirs if negative.
+    delete_local_data: Older name of deleteEmptydirData.
+    delete_emptydir_data: Go on although pods lose local data.
+    ignore_daemon_sets: Go on although pods of DaemonSets stay.
+    force: Go on although pods have no controller.
+    disable_eviction: Delete pods in place of evicting them.
+    skip_wait_for_delete_timeout: Seconds after which a pod that is being deleted is not waited for.
+    pod_selector: Only pods with these labels.
+    """
 
     timeout: int | None = None
     grace_period: int | None = None
@@ -46,6 +73,14 @@ class DrainSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_
 
 
 class SecretMount(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A Secret that the job sees, and that makes a new run when it changes.
+
+    name: Name of the Secret.
+    path: Path in the container.
+    ignore_updates: Make no new run when it changes.
+    default_mode: Mode of its files.
+    """
+
     name: str = ""
     path: str = ""
     ignore_updates: bool = False
@@ -53,6 +88,23 @@ class SecretMount(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
 
 
 class SystemUpgradePlanSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Which nodes run what.
+
+    concurrency: Nodes at a time.
+    job_active_deadline_secs: Seconds after which a job has failed.
+    node_selector: Nodes that are meant.
+    service_account_name: Account of the jobs.
+    channel: URL that tells the newest version.
+    version: The version.
+    secrets: Secrets that the jobs see.
+    tolerations: Taints that do not keep the jobs away.
+    exclusive: No other plan at the same time on a node.
+    prepare: Step before the upgrade.
+    cordon: Take no new pods while upgrading.
+    drain: How a node is emptied; not at all if left out.
+    upgrade: The upgrade itself.
+    """
+
     concurrency: int = 0
     job_active_deadline_secs: int | None = None
     node_selector: LabelSelector | None = None
@@ -69,6 +121,14 @@ class SystemUpgradePlanSpec(msgspec.Struct, frozen=True, kw_only=True, rename="c
 
 
 class SystemUpgradePlanStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """How far it is.
+
+    conditions: What the controller says.
+    latest_version: The version that is applied.
+    latest_hash: Hash of version and secrets.
+    applying: Nodes that are at it.
+    """
+
     conditions: list[Condition] = msgspec.field(default_factory=list)
     latest_version: str = ""
     latest_hash: str = ""

@@ -1,20 +1,22 @@
 """Documents against Kubernetes' rules for metadata and against their kind's struct.
 
-Pure. A refusal names the field by its path. Fields that a struct does not know are kept, as they came, unless
-the struct forbids them; `unknown_fields` finds them for clients that ask for strictness. A null where the
-schema has none counts as left out, as it does upstream.
+Pure. A refusal names the field by its path, in Kubernetes' words (`appliance.resources.violations`). What is
+dropped and filled in before is `appliance.resources.tidying`'s.
 """
 
 import base64
 import binascii
 import re
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from itertools import islice
 
 import msgspec
 
 from appliance.resources.meta import Document, Kind
-from appliance.resources.schemas import Schema, schema_of
+from appliance.resources.schemas import object_schema
+from appliance.resources.tidying import prune, tidy
+from appliance.resources.tidying import unknown_fields as unknown_fields
+from appliance.resources.violations import duplicates, violations
 from appliance.store.base import Invalid, Malformed
 
 MAX_DEPTH = 100
@@ -24,7 +26,8 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
-_JSON: TypeAlias = Any  # a JSON value of any shape, walked here
+# Of many violations, as many are told as fit on a screen.
+_TOLD = 8
 
 
 def check_shape(kind: Kind, document: Document) -> None:
@@ -50,9 +53,17 @@ def check_depth(value: object) -> None:
 
 
 def normalized(kind: Kind, document: Document) -> Document:
-    """The document with its kind spelled out, no meaningless nulls, and a Secret's `stringData` encoded."""
-    cleaned = _without_nulls(document, schema_of(kind.struct))
-    complete: Document = {"apiVersion": kind.api_version, "kind": kind.kind, **cleaned}
+    """The document as it is stored: its kind spelled out, tidied, a Secret's `stringData` encoded."""
+    return _complete(kind, tidy(kind, document))
+
+
+def normalized_intent(kind: Kind, intent: Document) -> Document:
+    """The same of what somebody applies, without the defaults: those are filled into the outcome."""
+    return _complete(kind, prune(kind, intent))
+
+
+def _complete(kind: Kind, document: Document) -> Document:
+    complete: Document = {"apiVersion": kind.api_version, "kind": kind.kind, **document}
     return _completed_secret(complete) if kind.group == "" and kind.kind == "Secret" else complete
 
 
@@ -70,22 +81,11 @@ def check_document(kind: Kind, document: Document) -> None:
     try:
         msgspec.convert(document, kind.struct)
     except msgspec.ValidationError as error:
-        raise Invalid(_sentence(str(error))) from error
+        found = list(islice(violations(document, object_schema(kind)), _TOLD))
+        raise Invalid("; ".join(found) or _sentence(str(error))) from error
+    _check_conditions(document)
     if kind.group == "" and kind.kind == "Secret":
         _check_secret(document)
-
-
-def unknown_fields(kind: Kind, document: Document) -> list[str]:
-    """Paths of the fields that the kind's schema does not know. Core kinds are Kubernetes' own: none."""
-    if not kind.group:
-        return []
-    schema = schema_of(kind.struct)
-    return [
-        path
-        for part in document
-        if part not in ("apiVersion", "kind", "metadata", *(("status",) if kind.has_status else ()))
-        for path in _unknown({part: document[part]}, schema, "")
-    ]
 
 
 def check_name(kind: Kind, name: str) -> None:
@@ -129,6 +129,16 @@ def _check_key(key: str, where: str) -> None:
         raise Invalid(f"{where}: {key[:260]!r} cannot be a key")
 
 
+def _check_conditions(document: Document) -> None:
+    status = document.get("status")
+    conditions = status.get("conditions") if isinstance(status, dict) else None
+    if not isinstance(conditions, list):
+        return
+    types = [str(condition.get("type")) for condition in conditions if isinstance(condition, dict)]
+    if len(set(types)) < len(types):
+        raise Invalid("; ".join(duplicates(conditions, ["type"], "status.conditions")))
+
+
 def _check_secret(document: Document) -> None:
     for key, value in (document.get("data") or {}).items():
         try:
@@ -154,35 +164,3 @@ def _children(value: object) -> list[object]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []
-
-
-def _without_nulls(value: _JSON, schema: Schema) -> _JSON:
-    if isinstance(value, dict):
-        known, rest = schema.get("properties", {}), schema.get("additionalProperties")
-        kept = {}
-        for key, child in value.items():
-            child_schema = known.get(key, rest if isinstance(rest, dict) else None)
-            if child_schema is None:
-                kept[key] = child
-            elif child is not None or child_schema.get("nullable"):
-                kept[key] = _without_nulls(child, child_schema)
-        return kept
-    if isinstance(value, list) and isinstance(schema.get("items"), dict):
-        return [_without_nulls(item, schema["items"]) for item in value]
-    return value
-
-
-def _unknown(value: _JSON, schema: Schema, path: str) -> Iterator[str]:
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _unknown(item, schema.get("items") or {}, f"{path}[{index}]")
-    elif isinstance(value, dict) and "properties" in schema:
-        for key, child in value.items():
-            where = f"{path}.{key}" if path else key
-            if key not in schema["properties"]:
-                yield where
-            else:
-                yield from _unknown(child, schema["properties"][key], where)
-    elif isinstance(value, dict) and isinstance(schema.get("additionalProperties"), dict):
-        for key, child in value.items():
-            yield from _unknown(child, schema["additionalProperties"], f"{path}[{key}]")

@@ -5,6 +5,7 @@ functions serve every write, so that no way in is checked less than another.
 """
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 
 from appliance.resources.core import NAMESPACE
@@ -33,6 +34,12 @@ def prepare(kind: Kind, document: Document) -> Document:
     """What can be checked and completed before the writer's thread is asked. Raises Invalid."""
     validation.check_shape(kind, document)
     return validation.normalized(kind, document)
+
+
+def prepare_intent(kind: Kind, intent: Document) -> Document:
+    """The same of what somebody applies; what it leaves out is not filled in. Raises Invalid."""
+    validation.check_shape(kind, intent)
+    return validation.normalized_intent(kind, intent)
 
 
 def check_patch(kind: Kind, patch: Patch) -> None:
@@ -122,6 +129,19 @@ def delete(
     return deletion.delete(tables, stored, now=now, propagation=propagation)
 
 
+def adopt(tables: Transaction, documents: Sequence[tuple[Kind, Document]], *, above: int) -> None:
+    """Put documents of another store as they are, uids and times too, under versions that it never gave.
+
+    All or nothing, and only into a store that holds nothing.
+    """
+    if not tables.is_blank():
+        raise AlreadyExists("the store holds objects already", hint="bring objects back into an empty folder")
+    tables.revision = max(tables.revision, above)
+    for kind, document in documents:
+        validation.check_shape(kind, document)
+        tables.insert(kind, document)
+
+
 def missing(kind: Kind, key: Key) -> NotFound:
     namespace, name = key
     return NotFound(f"there is no {kind} {name}" + (f" in namespace {namespace}" if kind.namespaced else ""))
@@ -138,7 +158,7 @@ def _apply(
     uid: str,
     now: datetime,
 ) -> Document:
-    intent = _intended(kind, key, prepare(kind, intent), subresource=subresource)
+    intent = _intended(kind, key, prepare_intent(kind, intent), subresource=subresource)
     time = rules.timestamp(now)
     stored = tables.find(kind, *key)
     if stored is None:
@@ -146,11 +166,12 @@ def _apply(
             raise missing(kind, key)
         nothing: Document = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {}}
         applied = apply_intent(nothing, intent, manager=patch.manager, time=time)
-        return create(tables, kind, applied, uid=uid, now=now)
+        return create(tables, kind, validation.normalized(kind, applied), uid=uid, now=now)
     applied = apply_intent(
         stored.document, intent, manager=patch.manager, time=time, force=patch.force, subresource=subresource
     )
-    return _put(tables, stored, applied, subresource=subresource, manager=None, now=now)
+    completed = validation.normalized(kind, applied)
+    return _put(tables, stored, completed, subresource=subresource, manager=None, now=now)
 
 
 def _intended(kind: Kind, key: Key, intent: Document, *, subresource: Subresource) -> Document:

@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from appliance.resources.managed_os_image import MANAGED_OS_IMAGE, ManagedOSImage
+from appliance.resources.managed_os_image import DEFAULT_DRAIN, MANAGED_OS_IMAGE, ManagedOSImage
 from appliance.resources.managed_os_version import MANAGED_OS_VERSION
 from appliance.resources.meta import Document, decode, find_condition
 from appliance.resources.rollout import ROLLOUT
@@ -83,6 +84,7 @@ async def test_the_users_spec_is_never_written_to(plant: Plant) -> None:
     assert document["spec"] == {
         "osImage": "demo:v2",
         "upgradeContainer": {"envs": [{"name": "FORCE", "value": "true"}]},
+        "drain": msgspec.to_builtins(DEFAULT_DRAIN),  # the schema's default, the server's doing
     }
 
 
