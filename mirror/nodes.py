@@ -64,11 +64,12 @@ def render_certs_d(
 
     `ca` is the PEM itself, so that the folder can be moved as it is. Errors as of `render_registries_yaml`.
     """
-    hosts_toml = render_hosts_toml(mirror_url, ca_file="ca.crt" if ca else "", login=login)
+    has_ca = bool(ca) and _checked(mirror_url)[0] == "https"
+    hosts_toml = render_hosts_toml(mirror_url, ca_file="ca.crt" if has_ca else "", login=login)
     files = {}
     for folder in sorted({_certs_folder(name) for name in upstreams}) or ["_default"]:
         files[f"{folder}/hosts.toml"] = hosts_toml
-        if ca:
+        if has_ca:
             files[f"{folder}/ca.crt"] = ca
     return files
 

@@ -2,7 +2,7 @@
 
 These commands open the folder that `--root` names, also while its server runs, and ask no appliance; only
 `gc` and `verify` without a folder are jobs of the appliance, which also knows what its store names. Bringing
-images in and out is `appliance.cli.mirror_copies`.
+images in and out is `appliance.cli.mirror_copies`, telling nodes of the mirror `appliance.cli.mirror_nodes`.
 """
 
 import contextlib
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from appliance.cli import following, mirror_copies
+from appliance.cli import following, mirror_copies, mirror_nodes
 from appliance.cli.bundles import Wait, waits
 from appliance.cli.exits import CommandFailed
 from appliance.cli.options import DryRun, OutputOption, Server, connect
-from appliance.cli.output import Output, print_data, print_lines, print_table, talk, write
+from appliance.cli.output import Output, print_data, print_lines, print_table, talk
 from appliance.cli.progress import Telling
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 mirror_copies.add_commands(app)
+mirror_nodes.add_commands(app)
 
 Root = mirror_copies.Root
 Grace = Annotated[
@@ -217,34 +218,6 @@ def rebuild_index(root: Root = None, output: OutputOption = Output.TABLE) -> Non
             "could not be read.",
             hint="Push or load the images that are missing once more.",
         )
-
-
-@app.command("registries-yaml")
-def print_registries(
-    mirror: Annotated[str, typer.Argument(metavar="MIRROR-URL")],
-    ca_file: Annotated[
-        str, typer.Option("--ca-file", metavar="PATH", help="Where the node has the mirror's CA.")
-    ] = "",
-    upstreams: Annotated[
-        list[str] | None,
-        typer.Option("--upstream", metavar="HOST", help="A registry that it stands for; may be repeated."),
-    ] = None,
-    username: mirror_copies.Username = "",
-    password_file: mirror_copies.PasswordFile = None,
-) -> None:
-    """Print the registries.yaml by which a k3s or RKE2 node pulls everything from this mirror."""
-    from mirror.nodes import Login, render_registries_yaml
-    from mirror.upstreams import KNOWN_UPSTREAMS
-
-    password = mirror_copies.read_password(username, password_file)
-    write(
-        render_registries_yaml(
-            mirror,
-            upstreams=upstreams or KNOWN_UPSTREAMS,
-            ca_file=ca_file,
-            login=Login(username, password) if username else None,
-        )
-    )
 
 
 @contextlib.contextmanager

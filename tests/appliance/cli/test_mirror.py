@@ -267,23 +267,3 @@ def test_the_appliance_collects_and_verifies_its_mirror(skerry: Terminal) -> Non
     assert verified.code == 0, verified.err
     assert "verify-mirror succeeded" in verified.out
     assert (refused.code, kept.code) == (2, 2)
-
-
-def test_a_node_is_told_where_the_mirror_is(lonely: Terminal, tmp_path: Path) -> None:
-    (tmp_path / "password").write_text("secret\n")
-
-    plain = lonely.bare("mirror", "registries-yaml", "https://box:5000", "--ca-file", "/etc/ca.crt")
-    private = lonely.bare(
-        *("mirror", "registries-yaml", "https://box:5000", "--upstream", "quay.io"),
-        *("--username", "me", "--password-file", str(tmp_path / "password")),
-    )
-
-    assert "docker.io" in plain.out
-    assert "ca_file: /etc/ca.crt" in plain.out
-    assert "password: secret" in private.out
-    assert "docker.io" not in private.out
-
-
-@pytest.mark.parametrize("url", ["box:5000", "https://box:5000/path", "ftp://box", ""])
-def test_an_address_that_is_no_mirrors_is_refused(lonely: Terminal, url: str) -> None:
-    assert lonely.bare("mirror", "registries-yaml", url).code == 2
