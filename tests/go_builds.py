@@ -1,7 +1,7 @@
 """Builds Go programs that tests need: independent clients and peers, each a module pinned by its go.sum.
 
-A binary is kept in the user's cache under the hash of its sources, for building one takes up to two minutes
-and, the first time, a way to a Go module proxy.
+A binary is kept in the user's cache under the hash of its sources, for building one takes minutes and, the
+first time, a way to a Go module proxy.
 """
 
 import fcntl
@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -16,12 +17,14 @@ def has_go() -> bool:
     return shutil.which("go") is not None
 
 
-def build_program(name: str, sources: Path, *, package: str = ".", is_test: bool = False) -> Path:
+def build_program(
+    name: str, sources: Path, *, package: str = ".", is_test: bool = False, flags: Sequence[str] = ()
+) -> Path:
     """A package's binary, or that of its tests, built if these sources never were.
 
     Raises CalledProcessError with go's words.
     """
-    content = b"".join(path.read_bytes() for path in sorted(sources.iterdir()))
+    content = b"".join(path.read_bytes() for path in sorted(sources.iterdir())) + " ".join(flags).encode()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skerry"
     cache.mkdir(parents=True, exist_ok=True)
     binary = cache / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}"
@@ -30,7 +33,7 @@ def build_program(name: str, sources: Path, *, package: str = ".", is_test: bool
         if not binary.exists():
             unfinished = binary.with_suffix(".new")
             verb = ["test", "-c"] if is_test else ["build"]
-            command = ["go", *verb, "-trimpath", "-mod=readonly", "-o", str(unfinished), package]
+            command = ["go", *verb, "-trimpath", "-mod=readonly", *flags, "-o", str(unfinished), package]
             subprocess.run(command, cwd=sources, check=True)
             unfinished.rename(binary)
     return binary
