@@ -61,11 +61,21 @@ def copy_image(
 
     Blobs that the target has are not sent again. Foreign layers are left where their owner keeps them.
     """
-    manifest = _read_verified(source, reference)
-    _copy_manifest(source, target, manifest, progress=progress, depth=0)
+    for manifest in _walk(source, reference, seen=set()):
+        for blob in _blobs_of(manifest):
+            _copy_blob(source, target, blob, progress=progress)
+        target.put_manifest(manifest)
     if tag:
         target.put_tag(tag, manifest)
     return Descriptor(media_type=manifest.media_type, digest=manifest.digest, size=len(manifest.content))
+
+
+def missing_bytes(source: Source, target: Target, reference: str) -> int:
+    """What `copy_image` would send of blobs. Reads every manifest once for it."""
+    manifests = _walk(source, reference, seen=set())
+    blobs = {blob.digest: blob for manifest in manifests for blob in _blobs_of(manifest)}
+    missing = (blob for blob in blobs.values() if not _is_there(target, blob))
+    return sum(blob.size for blob in missing)
 
 
 class LocalRepository:
@@ -110,6 +120,20 @@ class LocalRepository:
         self._registry.put_tags(self._repository, (tag,), manifest.digest)
 
 
+def _walk(source: Source, reference: str, *, seen: set[str], depth: int = 0) -> Iterator[StoredManifest]:
+    """Each manifest that a reference leads to once, what an index lists before it, the named one last."""
+    manifest = _read_verified(source, reference)
+    if depth > MAX_INDEX_DEPTH:
+        raise SizeInvalid(f"manifest {manifest.digest} lies more than {MAX_INDEX_DEPTH} indexes deep")
+    seen.add(manifest.digest)
+    parsed = parse_manifest(manifest.content, manifest.media_type)
+    if isinstance(parsed, Index):
+        for child in parsed.manifests:
+            if child.digest not in seen:
+                yield from _walk(source, child.digest, seen=seen, depth=depth + 1)
+    yield manifest
+
+
 def _read_verified(source: Source, reference: str) -> StoredManifest:
     manifest = source.read_manifest(reference)
     wanted = parse_digest(reference if ":" in reference else manifest.digest)
@@ -118,27 +142,20 @@ def _read_verified(source: Source, reference: str) -> StoredManifest:
     return manifest
 
 
-def _copy_manifest(
-    source: Source, target: Target, manifest: StoredManifest, *, progress: BytesCopied, depth: int
-) -> None:
-    if depth > MAX_INDEX_DEPTH:
-        raise SizeInvalid(f"manifest {manifest.digest} lies more than {MAX_INDEX_DEPTH} indexes deep")
-    match parse_manifest(manifest.content, manifest.media_type):
-        case Index() as index:
-            for child in index.manifests:
-                found = _read_verified(source, child.digest)
-                _copy_manifest(source, target, found, progress=progress, depth=depth + 1)
-        case Manifest() as image:
-            for blob in (image.config, *image.layers):
-                _copy_blob(source, target, blob, progress=progress)
-    target.put_manifest(manifest)
+def _blobs_of(manifest: StoredManifest) -> list[Descriptor]:
+    parsed = parse_manifest(manifest.content, manifest.media_type)
+    return [parsed.config, *parsed.layers] if isinstance(parsed, Manifest) else []
 
 
 def _copy_blob(source: Source, target: Target, blob: Descriptor, *, progress: BytesCopied) -> None:
-    digest = parse_digest(blob.digest)
-    if blob.is_foreign or target.has_blob(digest):
-        return
-    target.put_blob(blob, _verified(source.read_blob(blob), blob, digest, progress=progress))
+    if not _is_there(target, blob):
+        digest = parse_digest(blob.digest)
+        target.put_blob(blob, _verified(source.read_blob(blob), blob, digest, progress=progress))
+
+
+def _is_there(target: Target, blob: Descriptor) -> bool:
+    """Or need not be: foreign layers stay where their owner keeps them."""
+    return blob.is_foreign or target.has_blob(parse_digest(blob.digest))
 
 
 def _verified(

@@ -189,9 +189,10 @@ def _parse_local(image: str) -> "Reference":
 
 
 def _copy(source: "Source", target: "Target", wanted: str, *, tag: str) -> "Descriptor":
-    from mirror.copying import copy_image
+    from mirror.copying import copy_image, missing_bytes
 
     with Telling("copying") as telling:
+        telling.show("copying", 0, missing_bytes(source, target, wanted))
         return copy_image(source, target, wanted, tag=tag, progress=telling.advance)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mirror.copying import LocalRepository, copy_image
+from mirror.copying import LocalRepository, copy_image, missing_bytes
 from mirror.errors import BlobUnknown, DigestInvalid, ManifestUnknown, SizeInvalid
 from mirror.index import StoredManifest
 from mirror.layout import Layout
@@ -24,6 +24,7 @@ class Memory:
         self.manifests: dict[str, StoredManifest] = {}
         self.blobs: dict[str, bytes] = {}
         self.sent: list[str] = []
+        self.asked: list[str] = []
 
     def add_image(self, name: str, **fields: object) -> StoredManifest:
         for blob in (b"config", LAYER):
@@ -36,6 +37,7 @@ class Memory:
         return manifest
 
     def read_manifest(self, reference: str) -> StoredManifest:
+        self.asked.append(reference)
         if reference not in self.manifests:
             raise ManifestUnknown(f"no {reference}")
         return self.manifests[reference]
@@ -127,14 +129,41 @@ def test_an_index_that_goes_too_deep_is_refused(memory: Memory, registry: Regist
         copy_image(memory, LocalRepository(registry, "a"), "10")
 
 
+def test_an_index_that_lists_the_same_over_and_over_is_read_once(memory: Memory, registry: Registry) -> None:
+    deepest = memory.add_image("0")
+    for depth in range(6):
+        deepest = memory.add(f"{depth + 1}", index_of(*[deepest] * 100), OCI_INDEX)
+
+    copy_image(memory, LocalRepository(registry, "a"), "6")
+
+    assert len(memory.asked) == 7
+
+
+def test_what_is_missing_is_told_before_it_is_sent(memory: Memory, registry: Registry) -> None:
+    both = memory.add(
+        "both", index_of(memory.add_image("v1"), memory.add_image("v2", annotations={})), OCI_INDEX
+    )
+    registry_a = LocalRepository(registry, "a")
+
+    before = missing_bytes(memory, registry_a, both.digest)
+    copy_image(memory, registry_a, "v1")
+
+    assert before == len(b"config") + len(LAYER), "each blob once"
+    assert missing_bytes(memory, registry_a, both.digest) == 0
+    assert registry.list_repositories() == ["a"]
+
+
 def test_foreign_layers_stay_where_they_are(memory: Memory, registry: Registry) -> None:
     foreign = {**descriptor(b"windows", "a/b"), "urls": ["https://example.com/x"]}
     memory.blobs[digest_of(b"config")] = b"config"
     memory.add("v1", image_manifest(b"config", layers=[foreign]), OCI_MANIFEST)
 
-    copy_image(memory, LocalRepository(registry, "a"), "v1", tag="v1")
+    target = LocalRepository(registry, "a")
+    missing = missing_bytes(memory, target, "v1")
+    copy_image(memory, target, "v1", tag="v1")
 
     assert memory.sent == [digest_of(b"config")]
+    assert missing == len(b"config")
 
 
 def test_a_missing_image_is_said_so(memory: Memory, registry: Registry) -> None:
