@@ -68,7 +68,7 @@ def kubeconfig(
     from appliance.files import PRIVATE, write_durably
 
     write_durably(output.expanduser().absolute(), text.encode(), mode=PRIVATE)
-    talk(f"Written to {output}; kubectl --kubeconfig {output} get hosts")
+    talk(f"Written to {output}; kubectl --kubeconfig {output} get mi")
 
 
 @app.command("list")

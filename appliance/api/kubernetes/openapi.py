@@ -1,7 +1,7 @@
 """The OpenAPI documents, as far as kubectl reads them: to validate, to explain, to know a patch's parameters.
 
-Pure and made once. Version 3 is complete for our kinds. Version 2 is there for old clients: its protobuf form
-(the only one kubectl below 1.27 asks for) describes no kinds, which those clients take as "do not validate".
+Pure and made once. Version 3 is complete for our kinds. Version 2 is there for old clients: the definitions,
+and of the paths only what those clients look for, the parameters of a patch.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,10 @@ from hashlib import sha256
 
 import msgspec
 
-from appliance.resources.meta import Document, Kind, ObjectMeta
-from appliance.resources.schemas import Schema, schema_of
+from appliance.api.kubernetes import openapi_protobuf
+from appliance.api.kubernetes.core_schemas import CORE_PROPERTIES, OBJECT_META, TYPE_META
+from appliance.resources.meta import Document, Kind
+from appliance.resources.schemas import FREE, Schema, object_schema
 
 V2_PROTOBUF_ACCEPTED = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 # Upstream answers with another name than it is asked by: an @ cannot stand in a media type.
@@ -44,7 +46,7 @@ def render_v3(kinds: tuple[Kind, ...], path: str) -> bytes:
     found = [kind for kind in kinds if _group_path(kind) == path]
     if not found:
         return b""
-    schemas = {_META: schema_of(ObjectMeta), **{schema_name(kind): kind_schema(kind) for kind in found}}
+    schemas = {_META: OBJECT_META, **{schema_name(kind): kind_schema(kind) for kind in found}}
     paths: Document = {}
     for kind in found:
         paths |= _paths(kind)
@@ -52,17 +54,16 @@ def render_v3(kinds: tuple[Kind, ...], path: str) -> bytes:
     return msgspec.json.encode(document, order="deterministic")
 
 
-def render_v2(kinds: Sequence[Kind]) -> bytes:
+@cache
+def render_v2(kinds: tuple[Kind, ...]) -> bytes:
     """`/openapi/v2` as JSON."""
-    definitions = {_META: schema_of(ObjectMeta), **{schema_name(kind): kind_schema(kind) for kind in kinds}}
-    text = msgspec.json.encode({"swagger": "2.0", "info": _INFO, "paths": {}, "definitions": definitions})
-    return text.replace(b"#/components/schemas/", b"#/definitions/")
+    return msgspec.json.encode(_document_v2(kinds))
 
 
-def render_v2_protobuf() -> bytes:
-    """`/openapi/v2` as protobuf (openapi.v2.Document): field 1 swagger, field 2 info."""
-    info = _protobuf_field(1, _INFO["title"].encode()) + _protobuf_field(2, _INFO["version"].encode())
-    return _protobuf_field(1, b"2.0") + _protobuf_field(2, info)
+@cache
+def render_v2_protobuf(kinds: tuple[Kind, ...]) -> bytes:
+    """`/openapi/v2` as protobuf."""
+    return openapi_protobuf.render(_document_v2(kinds))
 
 
 def schema_name(kind: Kind) -> str:
@@ -73,11 +74,12 @@ def schema_name(kind: Kind) -> str:
 
 def kind_schema(kind: Kind) -> Schema:
     """The schema of a whole object, with its metadata by reference."""
-    schema = schema_of(kind.struct)
+    schema = object_schema(kind)
     reference = {"allOf": [{"$ref": f"#/components/schemas/{_META}"}]}
+    core = CORE_PROPERTIES.get(kind.kind, {}) if not kind.group else {}
     return {
         **schema,
-        "properties": {**schema["properties"], "metadata": reference},
+        "properties": {**schema["properties"], **core, **TYPE_META, "metadata": reference},
         "x-kubernetes-group-version-kind": [_gvk(kind)],
     }
 
@@ -135,6 +137,46 @@ def _hash(content: bytes) -> str:
     return sha256(content).hexdigest()[:32].upper()
 
 
-def _protobuf_field(number: int, content: bytes) -> bytes:
-    """A length-delimited field; ours are shorter than 128 bytes."""
-    return bytes((number << 3 | 2, len(content))) + content
+def _document_v2(kinds: Sequence[Kind]) -> Document:
+    definitions = {_META: OBJECT_META, **{schema_name(kind): kind_schema(kind) for kind in kinds}}
+    return {
+        "swagger": "2.0",
+        "info": _INFO,
+        "paths": {_item_path(kind): {"patch": _patch_v2(kind)} for kind in kinds},
+        "definitions": {name: _schema_v2(schema) for name, schema in definitions.items()},
+    }
+
+
+def _patch_v2(kind: Kind) -> Document:
+    operation = _operation(kind, "patch", (*_WRITE_PARAMETERS, "force"))
+    return {
+        "operationId": operation["operationId"],
+        "consumes": list(_PATCHES),
+        "parameters": [
+            {"name": each["name"], "in": "query", "type": "string"} for each in operation["parameters"]
+        ],
+        "responses": {"200": {"description": "OK", "schema": {"$ref": f"#/definitions/{schema_name(kind)}"}}},
+        "x-kubernetes-action": "patch",
+        "x-kubernetes-group-version-kind": _gvk(kind),
+    }
+
+
+def _schema_v2(schema: Schema) -> Schema:
+    """What version 2 can say of a schema: no `allOf` around a reference, and nothing of free objects."""
+    if "allOf" in schema:
+        return {"$ref": schema["allOf"][0]["$ref"].replace("#/components/schemas/", "#/definitions/")}
+    if schema.get(FREE):
+        kept = {name: schema[name] for name in ("description", FREE) if name in schema}
+        return kept | ({"type": "object"} if schema.get("type") == "object" else {})
+    said = {name: value for name, value in schema.items() if name != "nullable"}
+    for name in ("items", "additionalProperties"):
+        if name in said:
+            said[name] = _schema_v2(said[name])
+    if "properties" in said:
+        said["properties"] = {name: _schema_v2(each) for name, each in said["properties"].items()}
+    return said
+
+
+def _item_path(kind: Kind) -> str:
+    namespace = "/namespaces/{namespace}" if kind.namespaced else ""
+    return f"/{_group_path(kind)}{namespace}/{kind.plural}/{{name}}"

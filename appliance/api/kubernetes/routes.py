@@ -150,7 +150,7 @@ class _Face:
         accept = request.headers.get("Accept", "")
         if openapi.V2_PROTOBUF_ACCEPTED in accept or openapi.V2_PROTOBUF in accept:
             headers = {"Content-Type": openapi.V2_PROTOBUF}
-            return web.Response(body=openapi.render_v2_protobuf(), headers=headers)
+            return web.Response(body=openapi.render_v2_protobuf(self._kinds), headers=headers)
         discovery.check_json_accepted(accept)
         return _json(openapi.render_v2(self._kinds))
 
