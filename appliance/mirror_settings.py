@@ -36,7 +36,7 @@ def read_limits(config: ServeConfig) -> Limits:
     return replace(DEFAULT_LIMITS, quota=quota, free_space=floor)
 
 
-def read_care(config: ServeConfig) -> CareIntervals:
+def read_intervals(config: ServeConfig) -> CareIntervals:
     """Raises ConfigurationError."""
     return CareIntervals(
         collection=_parse("mirror-gc-every", config.mirror_gc_every, parse_interval),

@@ -48,7 +48,8 @@ from appliance.hosts.server import REGISTRATION_PATH, RUNNER_LIMITS, add_host_ro
 from appliance.images import MirrorImages
 from appliance.mirror_accounts import MirrorAccounts
 from appliance.mirror_process import MirrorProcess
-from appliance.mirror_settings import read_limits
+from appliance.mirror_schedule import MirrorSchedule
+from appliance.mirror_settings import read_intervals, read_limits
 from appliance.operations import Operations
 from appliance.store.sqlite import SqliteStore, utc_now
 from mirror.registry import Registry
@@ -91,7 +92,7 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
         tokens = HostTokens.load_or_create(data / "pki" / "host-token.key")
         accounts = MirrorAccounts(data / "pki", tokens, admin)
         accounts.prepare()
-        limits = read_limits(config)
+        limits, intervals = read_limits(config), read_intervals(config)
 
         # The slowest part first: it starts while we build the rest.
         mirror = MirrorProcess(
@@ -155,6 +156,7 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
             Manager(store, build_controllers(store, settings)).run(),
             mirror.supervise(),
             accounts.run(store),
+            MirrorSchedule(operations, data / "mirror", intervals).run(),
             _renew_certificate(authority, data / "pki", names, context),
         ]
         if config.discovery:

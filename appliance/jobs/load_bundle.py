@@ -38,12 +38,13 @@ def load_bundle_kind(workshop: Workshop) -> OperationKind[LoadBundle]:
             raise InvalidParameters(
                 f"The path {params.path!r} is not absolute.", hint="Start it with a slash."
             )
-        loaded = load(
-            path,
-            trust=load_trust(workshop.trust_directory),
-            registry=workshop.registry,
-            progress=context.progress,
-        )
+        with workshop.precedence.loading():
+            loaded = load(
+                path,
+                trust=load_trust(workshop.trust_directory),
+                registry=workshop.registry,
+                progress=context.progress,
+            )
         context.on_loop(publish(workshop.store, loaded, mirror=workshop.mirror))
         return {
             "name": loaded.name,

@@ -1,8 +1,9 @@
 """What the jobs work with: the store, the mirror's files, whom we trust."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from appliance.jobs.precedence import Precedence
 from appliance.store.base import Store
 from mirror.registry import Registry
 
@@ -16,3 +17,4 @@ class Workshop:
     mirror: str
     trust_directory: Path
     ca_pem: str
+    precedence: Precedence = field(default_factory=Precedence)
