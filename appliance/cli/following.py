@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from appliance.api.client import Client
 
 NEWS_EVERY_SECONDS = 1.0
+BAR_WIDTH = 20
 
 
 def finish(client: "Client", operation: OperationView, output: Output, *, wait: bool) -> OperationView:
@@ -80,7 +81,8 @@ class _Teller:
                     )
                 )
             return
-        text = render_progress(operation, seconds=now - self._began)
+        bar = render_bar(progress.done, progress.total)
+        text = bar + render_progress(operation, seconds=now - self._began)
         sys.stderr.write(f"\r{text.ljust(self._width)}")
         sys.stderr.flush()
         self._width = len(text)
@@ -100,6 +102,14 @@ def render_progress(operation: OperationView, *, seconds: float) -> str:
         speed = progress.done / seconds
         text += f"  {speed / 1e6:.0f} MB/s, {render_left((progress.total - progress.done) / speed)} left"
     return text
+
+
+def render_bar(done: int, total: int) -> str:
+    """`[########............] `, in what every terminal can show; nothing where the end is not known."""
+    if not total:
+        return ""
+    full = min(BAR_WIDTH * done // total, BAR_WIDTH)
+    return f"[{'#' * full}{'.' * (BAR_WIDTH - full)}] "
 
 
 def render_left(seconds: float) -> str:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from appliance.cli.following import NEWS_EVERY_SECONDS, render_left
+from appliance.cli.following import NEWS_EVERY_SECONDS, render_bar, render_left
 from appliance.cli.output import talk
 
 PAINT_EVERY_SECONDS = 0.1
@@ -72,10 +72,10 @@ class Telling:
 
 
 def render_line(phase: str, done: int, total: int, *, unit: str, seconds: float) -> str:
-    """`verifying 41 %  380 MB/s, 12 s left`, or without a total how much is done."""
+    """`[########............] verifying 41 %  380 MB/s, 12 s left`, or without a total how much is done."""
     speed = done / seconds if seconds >= 1 else 0.0
     rate = f"  {speed / 1e6:.0f} MB/s" if unit == "B" and speed else ""
     if not total:
         return phase + (f" {done / 1e6:.0f} MB{rate}" if unit == "B" and done else "")
     left = f", {render_left((total - done) / speed)} left" if speed else ""
-    return f"{phase} {100 * done // total} %{rate}{left}"
+    return f"{render_bar(done, total)}{phase} {100 * done // total} %{rate}{left}"

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from appliance.cli.following import render_bar
 from appliance.cli.progress import Telling, render_line
 
 
@@ -11,9 +12,9 @@ from appliance.cli.progress import Telling, render_line
     ("done", "total", "seconds", "line"),
     [
         (0, 0, 0.0, "verifying"),
-        (0, 10**9, 5.0, "verifying 0 %"),
-        (4 * 10**8, 10**9, 0.5, "verifying 40 %"),
-        (4 * 10**8, 10**9, 2.0, "verifying 40 %  200 MB/s, 3 s left"),
+        (0, 10**9, 5.0, "[....................] verifying 0 %"),
+        (4 * 10**8, 10**9, 0.5, "[########............] verifying 40 %"),
+        (4 * 10**8, 10**9, 2.0, "[########............] verifying 40 %  200 MB/s, 3 s left"),
         (5 * 10**6, 0, 0.5, "verifying 5 MB"),
         (5 * 10**6, 0, 2.0, "verifying 5 MB  2 MB/s"),
     ],
@@ -22,8 +23,15 @@ def test_a_line_says_how_far_and_how_long(done: int, total: int, seconds: float,
     assert render_line("verifying", done, total, unit="B", seconds=seconds) == line
 
 
+def test_a_bar_does_not_grow_beyond_its_end() -> None:
+    assert render_bar(30, 20) == f"[{'#' * 20}] "
+
+
 def test_things_that_are_not_bytes_have_no_speed_in_bytes() -> None:
-    assert render_line("sweeping", 50, 200, unit="", seconds=10) == "sweeping 25 %, 30 s left"
+    assert (
+        render_line("sweeping", 50, 200, unit="", seconds=10)
+        == "[#####...............] sweeping 25 %, 30 s left"
+    )
 
 
 def test_a_pipe_gets_one_line_of_json_a_second_at_most(capsys: pytest.CaptureFixture[str]) -> None:
