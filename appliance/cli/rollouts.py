@@ -161,19 +161,19 @@ def render_status(rollout: Rollout) -> str:
         f"Hosts:    {status.updated} of {status.total} updated, {status.failed} failed",
     ]
     text = "\n".join(lines) + "\n"
-    waves = sorted({host.wave for host in status.hosts})
-    if waves:
-        rows = []
-        for wave in waves:
-            hosts = [host for host in status.hosts if host.wave == wave]
-            updated = sum(host.phase == "Updated" for host in hosts)
-            mark = "<- now" if wave == status.current_wave and status.phase not in FINISHED else ""
-            rows.append([str(wave + 1), f"{updated}/{len(hosts)}", mark or " "])
+    rows = []
+    for number, wave in enumerate(status.waves):
+        mark = "<- now" if number == status.current_wave and status.phase not in FINISHED else ""
+        rows.append([str(number + 1), f"{wave.updated}/{wave.hosts}", mark or " "])
+    if rows:
         text += render_table(("WAVE", "UPDATED", ""), rows)
     busy = [host for host in status.hosts if host.phase not in ("Waiting", "Updated")]
     if busy:
         rows = [[host.name, str(host.wave + 1), host.phase, host.reason] for host in busy]
         text += render_table(("HOST", "WAVE", "PHASE", "REASON"), rows)
+    untold = status.total - len(status.hosts)
+    if untold > 0:
+        text += f"{untold} more hosts: skerry hosts list\n"
     return text
 
 

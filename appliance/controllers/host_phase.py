@@ -21,12 +21,16 @@ UPGRADABLE_MODES = ("active", "passive")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the rollout brings: `plan` is the exact text of its upgrade plan."""
+    """What the rollout brings: `plan` is the exact text of its upgrade plan.
+
+    With `configures` it brings files besides the image, so running the image alone is not enough.
+    """
 
     rollout: str
     digest: str
     correlation_id: str
     plan: bytes
+    configures: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def has_our_plan(seen: Observed, target: Target) -> bool:
 def _choose_phase(seen: Observed, target: Target) -> tuple[HostPhase, str]:
     report = seen.report.report if seen.report else None
     ours = has_our_plan(seen, target)
-    if report and _runs_well(report, target):
+    if report and _runs_well(report, target) and (not target.configures or _is_configured(seen, target)):
         return "Updated", ""
     bad = _find_bad(report, target) if report else None
     if bad is not None:
@@ -96,6 +100,13 @@ def _choose_phase(seen: Observed, target: Target) -> tuple[HostPhase, str]:
     if seen.before and seen.before.phase in FAILED_PHASES:
         return seen.before.phase, seen.before.reason
     return "Waiting", ""
+
+
+def _is_configured(seen: Observed, target: Target) -> bool:
+    """The host carried out this very plan, or did before another rollout's took its place."""
+    if has_our_plan(seen, target):
+        return seen.plan is not None and seen.plan.state == "Applied"
+    return seen.before is not None and seen.before.phase == "Updated"
 
 
 def _judge_departure(seen: Observed, target: Target) -> tuple[HostPhase, str]:
@@ -174,4 +185,6 @@ def _find_obstacle(seen: Observed, target: Target) -> str:
         return f"is upgrading for rollout {other}"
     if seen.plan.type == "reset":
         return "is being reset"
+    if seen.plan.type == "bootstrap" and seen.plan.state == "":
+        return "is being bootstrapped"
     return ""

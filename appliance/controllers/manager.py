@@ -130,6 +130,8 @@ class Manager:
     async def _follow(self, kind: Kind) -> None:
         """One watch a kind, shared by all controllers; a broken one starts over with what exists."""
         failures = 0
+        watches = [watch for controller, _ in self._queues for watch in controller.watches]
+        observers = [watch.observer for watch in watches if watch.kind == kind and watch.observer]
         while True:
             try:
                 if not await self._store.has_kind(kind):
@@ -137,8 +139,12 @@ class Manager:
                     continue
                 if failures:
                     await self._revisit(kind)
+                for observer in observers:
+                    observer.restart()
                 async for event in self._store.watch(kind):
                     failures = 0
+                    for observer in observers:
+                        observer.take(event)
                     if event.type != "BOOKMARK":
                         self._enqueue(event)
             except Gone as error:

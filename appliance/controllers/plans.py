@@ -24,6 +24,9 @@ PlanType = Literal["empty", "bootstrap", "reset", "upgrade"]
 
 EMPTY_PLAN = b"{}"
 UPGRADED_BY = "skerry.dev/rollout"  # annotation on the plan Secret: whose upgrade plan it holds
+PLANNED_AT = "skerry.dev/planned-at"  # annotation beside it: since when the Secret holds this plan
+UPDATED_AT = "skerry.dev/updated-at"  # annotation beside it: when the host was first seen to run what it asks
+UPGRADE_CLOUD_CONFIG = "/oem/90_operator.yaml"  # where upstream's upgrades put it, too
 OUTPUT_LIMIT = 64 * 1024  # of a host's failure output, unpacked
 REASON_LIMIT = 512
 
@@ -38,6 +41,8 @@ class PlanRecord:
     state: PlanState
     rollout: str = ""
     reason: str = ""
+    planned_at: str = ""
+    updated_at: str = ""
 
 
 def read_plan(secret: Document) -> PlanRecord:
@@ -54,6 +59,8 @@ def read_plan(secret: Document) -> PlanRecord:
         state=state,
         rollout=annotations.get(UPGRADED_BY, ""),
         reason=_read_failure(data) if state == "Failed" else "",
+        planned_at=annotations.get(PLANNED_AT, ""),
+        updated_at=annotations.get(UPDATED_AT, ""),
     )
 
 
@@ -87,10 +94,16 @@ def render_plan_secret(machine: MachineInventory) -> Document:
     }
 
 
-def render_plan_change(plan: bytes, type: PlanType, *, rollout: str = "") -> Document:
+def render_plan_change(plan: bytes, type: PlanType, *, rollout: str = "", planned_at: str = "") -> Document:
     """The merge patch that replaces a plan and forgets what was said of the one before, in one write."""
+    annotations = {
+        PLAN_TYPE: type,
+        UPGRADED_BY: rollout or None,
+        PLANNED_AT: planned_at or None,
+        UPDATED_AT: None,
+    }
     return {
-        "metadata": {"annotations": {PLAN_TYPE: type, UPGRADED_BY: rollout or None}},
+        "metadata": {"annotations": annotations},
         "data": {
             "plan": _encode(plan),
             "applied-checksum": "",
@@ -103,15 +116,18 @@ def render_plan_change(plan: bytes, type: PlanType, *, rollout: str = "") -> Doc
     }
 
 
-def render_upgrade_plan(image: str, correlation_id: str) -> bytes:
-    """Ask the host's own agent to upgrade to an image by digest."""
+def render_upgrade_plan(image: str, correlation_id: str, *, cloud_config: bytes = b"") -> bytes:
+    """Ask the host's own agent to upgrade to an image by digest, with the configuration it brings."""
     instruction = {
         "name": "upgrade",
         "command": "skerry-agent",
         "args": ["upgrade", "--image", image, "--correlation-id", correlation_id],
         "saveOutput": True,
     }
-    return msgspec.json.encode({"instructions": [instruction]})
+    if not cloud_config:
+        return msgspec.json.encode({"instructions": [instruction]})
+    files = [_file(UPGRADE_CLOUD_CONFIG, cloud_config)]
+    return msgspec.json.encode({"files": files, "instructions": [instruction]})
 
 
 def render_reset_plan(machine: MachineInventory, *, is_managed: bool, now: datetime) -> bytes:

@@ -2,17 +2,21 @@
 
 It freezes the image's digest before the first host moves, reads where every host is, asks the policy, and
 writes the plans before it writes the status: a plan in a Secret is the truth, the status only tells of it.
-A host that failed gets its plan withdrawn, so that nothing retries by itself.
+A host that failed gets its plan withdrawn, so that nothing retries by itself; so does one that has not
+answered yet when the rollout is deleted. What it remembers of its hosts is `host_memory`'s affair.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 import msgspec
 
+from appliance.controllers.cloud_config import render_cloud_config
 from appliance.controllers.events import Recorder
+from appliance.controllers.fleet import Fleet, Host
+from appliance.controllers.host_memory import recall_host, render_waves
 from appliance.controllers.host_phase import (
     Observed,
     Target,
@@ -21,18 +25,27 @@ from appliance.controllers.host_phase import (
     silence_deadline,
 )
 from appliance.controllers.manager import DONE, Result, Watch
-from appliance.controllers.plans import EMPTY_PLAN, read_plan, render_plan_change, render_upgrade_plan
+from appliance.controllers.plans import EMPTY_PLAN, UPDATED_AT, render_plan_change, render_upgrade_plan
 from appliance.controllers.queue import Key
 from appliance.controllers.settings import ControllerSettings, ImageUnresolved
-from appliance.controllers.writes import render_time, set_condition, write_changes, write_status
-from appliance.resources.core import MANAGED, SECRET
-from appliance.resources.host_report import HOST_REPORT, HostReport
-from appliance.resources.machine_inventory import MACHINE_INVENTORY, MachineInventory
+from appliance.controllers.writes import parse_time, render_time, set_condition, write_changes, write_status
+from appliance.resources.core import SECRET
+from appliance.resources.host_report import HOST_REPORT
+from appliance.resources.machine_inventory import MACHINE_INVENTORY
 from appliance.resources.managed_os_version import MANAGED_OS_VERSION, ManagedOSVersion
-from appliance.resources.meta import Document, Kind, Resource, decode
-from appliance.resources.rollout import ROLLOUT, Rollout, RolloutHost, RolloutPhase, RolloutStatus
+from appliance.resources.meta import Document, Kind, decode
+from appliance.resources.rollout import (
+    MAX_HOSTS_TOLD,
+    ROLLOUT,
+    HostPhase,
+    Rollout,
+    RolloutHost,
+    RolloutPhase,
+    RolloutStatus,
+)
 from appliance.rollout import (
     ACCEPTED_FAILURES,
+    ACTIVE_PHASES,
     FAILED_PHASES,
     HostState,
     InvalidWave,
@@ -42,11 +55,23 @@ from appliance.rollout import (
     next_steps,
     parse_accepted,
 )
-from appliance.store.base import NotFound, Selection, Store
+from appliance.store.base import NotFound, Store
 
+FINALIZER = "rollout.skerry.dev"
 SETTLE_SECONDS = 0.05  # let the changes of many hosts come together before looking at all of them
 UNRESOLVED_RETRY_SECONDS = 15.0
 BREATH = 500  # hosts looked at before others on the event loop get their turn
+WRITES_AT_ONCE = 64  # plans on their way into the store together, which then shares one flush
+_TOLD_FIRST: tuple[HostPhase, ...] = ("RolledBack", "Failed", "Upgrading", "Planned", "Waiting", "Updated")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """One host of the rollout: where it was written down, and what is seen of it."""
+
+    host: Host
+    entry: RolloutHost | None
+    seen: Observed
 
 
 class RolloutController:
@@ -56,6 +81,7 @@ class RolloutController:
         self._recorder = Recorder(store, clock=settings.clock)
         # The rollouts that still move hosts, so that a host's change wakes them. Filled by reconciling.
         self._unfinished: set[Key] = set()
+        self._fleet = Fleet(store)
 
     @property
     def kind(self) -> Kind:
@@ -64,9 +90,9 @@ class RolloutController:
     @property
     def watches(self) -> Sequence[Watch]:
         return (
-            Watch(HOST_REPORT, self._concerned, settle=SETTLE_SECONDS),
-            Watch(MACHINE_INVENTORY, self._concerned, settle=SETTLE_SECONDS),
-            Watch(SECRET, self._concerned, settle=SETTLE_SECONDS),
+            Watch(HOST_REPORT, self._concerned, settle=SETTLE_SECONDS, observer=self._fleet.reports),
+            Watch(MACHINE_INVENTORY, self._concerned, settle=SETTLE_SECONDS, observer=self._fleet.machines),
+            Watch(SECRET, self._concerned, settle=SETTLE_SECONDS, observer=self._fleet.plans),
             Watch(MANAGED_OS_VERSION, self._concerned),
         )
 
@@ -75,15 +101,20 @@ class RolloutController:
         try:
             document = await self._store.get(self.kind, key.name, namespace=key.namespace)
         except NotFound:
-            self._unfinished.discard(key)
+            self._leave(key)
             return DONE
         rollout = decode(Rollout, document)
+        if rollout.metadata.deletion_timestamp is not None:
+            await self._withdraw(document, rollout)
+            self._leave(key)
+            return DONE
         source = _name_source(rollout)
-        is_over = is_finished(rollout.status.phase) and rollout.status.source == source
-        if is_over or rollout.metadata.deletion_timestamp is not None:
-            self._unfinished.discard(key)
+        if is_finished(rollout.status.phase) and rollout.status.source == source:
+            self._leave(key)
             return DONE
         self._unfinished.add(key)
+        if FINALIZER not in rollout.metadata.finalizers:
+            document = await self._write_finalizers(document, [*rollout.metadata.finalizers, FINALIZER])
 
         if not source or rollout.status.source != source:
             frozen = await self._freeze(rollout, source)
@@ -96,9 +127,8 @@ class RolloutController:
     async def _advance(self, document: Document, rollout: Rollout) -> Result:
         now = self._settings.clock()
         target = _aim(rollout)
-        secrets = await self._by_name(SECRET, rollout, labels=f"{MANAGED}=true")
-        observed = await self._observe(rollout, secrets)
-        states = [observe_host(seen, target, now=now, silence=self._settings.silence) for seen in observed]
+        sights = await self._observe(rollout, target)
+        states = await self._judge(sights, target, rollout, now=now)
         try:
             steps = next_steps(_read_policy(rollout), states, now=now)
         except InvalidWave as error:
@@ -106,19 +136,70 @@ class RolloutController:
             await write_status(self._store, self.kind, document, status)
             return DONE
 
-        for seen, state in zip(observed, states, strict=True):
-            secret = secrets.get(state.name)
-            if secret is None:
-                continue
-            if state.name in steps.plan:
-                change = render_plan_change(target.plan, "upgrade", rollout=target.rollout)
-                await write_changes(self._store, SECRET, secret, change)
-            elif state.phase in FAILED_PHASES and has_our_plan(seen, target) and _was_recorded(seen, state):
-                await write_changes(self._store, SECRET, secret, render_plan_change(EMPTY_PLAN, "empty"))
+        await self._write_plans(_plan_changes(sights, states, steps, target, now=now))
         status = self._describe(rollout, states, steps, now=now)
         await write_status(self._store, self.kind, document, status)
         await self._tell(document, rollout.status, status)
-        return Result(again_in=_next_look(observed, states, steps, now=now, silence=self._settings.silence))
+        return Result(again_in=_next_look(sights, states, steps, now=now, silence=self._settings.silence))
+
+    async def _judge(
+        self, sights: Sequence[_Sight], target: Target, rollout: Rollout, *, now: datetime
+    ) -> list[HostState]:
+        started = parse_time(rollout.status.started_at, default=now)
+        states = []
+        for number, sight in enumerate(sights):
+            if number % BREATH == 0:
+                await asyncio.sleep(0)
+            state = observe_host(sight.seen, target, now=now, silence=self._settings.silence)
+            if state.phase == "Updated" and not has_our_plan(sight.seen, target):
+                state = replace(state, since=started)  # not our doing, so nothing has to prove itself
+            elif sight.entry and sight.entry.phase == state.phase and state.since == now:
+                state = replace(state, since=parse_time(sight.entry.since, default=now))
+            states.append(state)
+        return states
+
+    async def _write_plans(self, changes: Sequence[tuple[Document, Document]]) -> None:
+        """Write plans in small crowds; where somebody wrote one first, its crowd is written still."""
+        for first in range(0, len(changes), WRITES_AT_ONCE):
+            written = await asyncio.gather(
+                *(
+                    write_changes(self._store, SECRET, secret, change)
+                    for secret, change in changes[first : first + WRITES_AT_ONCE]
+                ),
+                return_exceptions=True,
+            )
+            for outcome in written:
+                if not isinstance(outcome, BaseException):
+                    self._fleet.plans.put(outcome)
+            for outcome in written:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+
+    async def _withdraw(self, document: Document, rollout: Rollout) -> None:
+        """Take back the plans that no host has answered yet, then let the rollout go."""
+        if FINALIZER not in rollout.metadata.finalizers:
+            return
+        if rollout.status.digest:
+            target = _aim(rollout)
+            open_plans = [
+                (host.plan.secret, render_plan_change(EMPTY_PLAN, "empty"))
+                for host in await self._fleet.hosts(rollout.metadata.namespace)
+                if host.plan
+                and host.plan.record.rollout == target.rollout
+                and host.plan.record.plan == target.plan
+                and host.plan.record.state == ""
+            ]
+            await self._write_plans(open_plans)
+        kept = [finalizer for finalizer in rollout.metadata.finalizers if finalizer != FINALIZER]
+        await self._write_finalizers(document, kept)
+
+    async def _write_finalizers(self, document: Document, finalizers: list[str]) -> Document:
+        return await write_changes(self._store, self.kind, document, {"metadata": {"finalizers": finalizers}})
+
+    def _leave(self, key: Key) -> None:
+        self._unfinished.discard(key)
+        if not self._unfinished:
+            self._fleet.forget()
 
     async def _freeze(self, rollout: Rollout, source: str) -> RolloutStatus:
         """Find the digest that this rollout will bring, from here on whatever becomes of the tag."""
@@ -168,34 +249,23 @@ class RolloutController:
         )
         return msgspec.structs.replace(status, phase=phase, reason=message, conditions=conditions)
 
-    async def _observe(self, rollout: Rollout, secrets: Mapping[str, Document]) -> list[Observed]:
+    async def _observe(self, rollout: Rollout, target: Target) -> list[_Sight]:
         """Every approved host that the selector names, in the order of its name."""
-        machines = await self._by_name(MACHINE_INVENTORY, rollout)
-        reports = await self._by_name(HOST_REPORT, rollout)
-        before = {host.name: host for host in rollout.status.hosts}
-        observed = []
-        for number, (name, document) in enumerate(sorted(machines.items())):
+        entries = {host.name: host for host in rollout.status.hosts}
+        sights = []
+        for number, host in enumerate(await self._fleet.hosts(rollout.metadata.namespace)):
             if number % BREATH == 0:
                 await asyncio.sleep(0)
-            machine = decode(MachineInventory, document)
+            machine = host.machine
             if machine.approval != "approved" or machine.metadata.deletion_timestamp is not None:
                 continue
             if not rollout.spec.selector.matches(machine.metadata.labels):
                 continue
-            report, secret = reports.get(name), secrets.get(name)
-            observed.append(
-                Observed(
-                    machine=machine,
-                    report=_decode_owned(HostReport, report, machine) if report else None,
-                    plan=read_plan(secret) if secret else None,
-                    before=before.get(name),
-                )
-            )
-        return observed
-
-    async def _by_name(self, kind: Kind, rollout: Rollout, *, labels: str = "") -> dict[str, Document]:
-        page = await self._store.list(kind, Selection(namespace=rollout.metadata.namespace, labels=labels))
-        return {document["metadata"]["name"]: document for document in page.items}
+            entry = entries.get(machine.metadata.name)
+            plan = host.plan.record if host.plan else None
+            before = recall_host(machine, plan, entry, target=target, status=rollout.status)
+            sights.append(_Sight(host, entry, Observed(machine, host.report, plan, before)))
+        return sights
 
     def _describe(
         self, rollout: Rollout, states: Sequence[HostState], steps: Steps, *, now: datetime
@@ -219,7 +289,8 @@ class RolloutController:
             updated=sum(host.phase == "Updated" for host in hosts),
             failed=sum(host.phase in FAILED_PHASES for host in hosts),
             finished_at=render_time(now) if is_finished(steps.phase) else "",
-            hosts=sorted(hosts, key=lambda host: (host.wave, host.name)),
+            waves=render_waves(hosts, rollout.status),
+            hosts=_choose_told(hosts),
             conditions=set_condition(
                 rollout.status.conditions,
                 "Progressing",
@@ -243,16 +314,6 @@ class RolloutController:
         return [key for key in self._unfinished if key.namespace == namespace]
 
 
-R = TypeVar("R", bound=Resource)
-
-
-def _decode_owned(struct: type[R], document: Document, machine: MachineInventory) -> R | None:
-    """A child of this machine; that of a deleted namesake does not count."""
-    resource = decode(struct, document)
-    owners = {owner.uid for owner in resource.metadata.owner_references}
-    return resource if not owners or machine.metadata.uid in owners else None
-
-
 def _name_source(rollout: Rollout) -> str:
     """What the spec asks for, as text; empty unless it names exactly one thing."""
     image, version = rollout.spec.image, rollout.spec.managed_os_version_name
@@ -265,8 +326,14 @@ def _aim(rollout: Rollout) -> Target:
     status = rollout.status
     digest = status.digest
     correlation_id = f"{rollout.metadata.name}-{digest.partition(':')[2][:12]}"
-    plan = render_upgrade_plan(status.image, correlation_id)
-    return Target(rollout=rollout.metadata.name, digest=digest, correlation_id=correlation_id, plan=plan)
+    config = render_cloud_config(rollout.spec.cloud_config)
+    return Target(
+        rollout=rollout.metadata.name,
+        digest=digest,
+        correlation_id=correlation_id,
+        plan=render_upgrade_plan(status.image, correlation_id, cloud_config=config),
+        configures=bool(config),
+    )
 
 
 def _read_policy(rollout: Rollout) -> Policy:
@@ -279,14 +346,45 @@ def _read_policy(rollout: Rollout) -> Policy:
     )
 
 
-def _was_recorded(seen: Observed, state: HostState) -> bool:
+def _plan_changes(
+    sights: Sequence[_Sight], states: Sequence[HostState], steps: Steps, target: Target, *, now: datetime
+) -> list[tuple[Document, Document]]:
+    """What becomes of which plan Secret: given, withdrawn, or marked as carried out."""
+    given = frozenset(steps.plan)
+    changes: list[tuple[Document, Document]] = []
+    for sight, state in zip(sights, states, strict=True):
+        plan = sight.host.plan
+        if plan is None:
+            continue
+        ours = has_our_plan(sight.seen, target)
+        if state.name in given:
+            at = render_time(now)
+            change = render_plan_change(target.plan, "upgrade", rollout=target.rollout, planned_at=at)
+        elif state.phase in FAILED_PHASES and ours and _was_recorded(sight, state):
+            change = render_plan_change(EMPTY_PLAN, "empty")
+        elif state.phase == "Updated" and ours and not plan.record.updated_at:
+            change = {"metadata": {"annotations": {UPDATED_AT: render_time(state.since)}}}
+        else:
+            continue
+        changes.append((plan.secret, change))
+    return changes
+
+
+def _was_recorded(sight: _Sight, state: HostState) -> bool:
     """The failure is in the status already, so that withdrawing the plan loses nothing; silence keeps it."""
-    recorded = seen.before is not None and seen.before.phase == state.phase
-    return recorded and (state.phase == "RolledBack" or (seen.plan is not None and seen.plan.state != ""))
+    recorded = sight.entry is not None and sight.entry.phase == state.phase
+    answered = sight.seen.plan is not None and sight.seen.plan.state != ""
+    return recorded and (state.phase == "RolledBack" or answered)
+
+
+def _choose_told(hosts: Sequence[RolloutHost]) -> list[RolloutHost]:
+    """The hosts that the status names: all of a small fleet, the most telling of a large one."""
+    telling = sorted(hosts, key=lambda host: (_TOLD_FIRST.index(host.phase), host.wave, host.name))
+    return sorted(telling[:MAX_HOSTS_TOLD], key=lambda host: (host.wave, host.name))
 
 
 def _next_look(
-    observed: Sequence[Observed],
+    sights: Sequence[_Sight],
     states: Sequence[HostState],
     steps: Steps,
     *,
@@ -297,8 +395,10 @@ def _next_look(
     waits = [steps.again_in] if steps.again_in else []
     if steps.plan:
         waits.append(silence)
-    for seen, state in zip(observed, states, strict=True):
-        deadline = silence_deadline(seen, state, silence=silence)
+    for sight, state in zip(sights, states, strict=True):
+        if state.phase not in ACTIVE_PHASES:
+            continue
+        deadline = silence_deadline(sight.seen, state, silence=silence)
         if deadline is not None:
             waits.append(deadline - now)
     return max(0.1, min(waits).total_seconds()) if waits else None

@@ -111,7 +111,7 @@ def make_rollout(
     reason: str = "",
 ) -> Document:
     """Two waves: `canary` with the first host, `rest` with the others."""
-    members = (
+    members: list[dict[str, Any]] = (
         hosts
         if hosts is not None
         else [
@@ -138,9 +138,16 @@ def make_rollout(
             "updated": sum(member["phase"] == "Updated" for member in members),
             "failed": sum(member["phase"] in ("RolledBack", "Failed") for member in members),
             "startedAt": ago(minutes=11),
+            "waves": [make_wave(members, number) for number in sorted({each["wave"] for each in members})],
             "hosts": members,
         },
     }
+
+
+def make_wave(members: list[dict[str, Any]], number: int) -> dict[str, Any]:
+    phases = [member["phase"] for member in members if member["wave"] == number]
+    failed = sum(phase in ("RolledBack", "Failed") for phase in phases)
+    return {"hosts": len(phases), "updated": phases.count("Updated"), "failed": failed}
 
 
 def make_paused_rollout() -> Document:

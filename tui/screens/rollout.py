@@ -1,12 +1,15 @@
 """One rollout, one screen: waves, who is being upgraded now, and why it stands still when it does."""
 
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import accumulate
 
 from textual.app import ComposeResult
 
 from appliance.resources.rollout import ROLLOUT as ROLLOUT_KIND
-from appliance.resources.rollout import Rollout, RolloutHost
+from appliance.resources.rollout import Rollout, RolloutHost, RolloutWave
 from appliance.rollout import FAILED_PHASES, is_finished, render_pause, render_resume
 from tui import twins
 from tui.desk import Desk
@@ -156,39 +159,38 @@ def render_rollout(rollout: Rollout, *, now: datetime, width: int) -> list[Line]
 
 
 def _render_waves(rollout: Rollout) -> list[Line]:
-    members: dict[int, list[RolloutHost]] = {}
-    for host in rollout.status.hosts:
-        members.setdefault(host.wave, []).append(host)
-    numbers = sorted(members)
-    current = rollout.status.current_wave
-    if len(numbers) > _MOST_WAVES:
-        start = max(
-            0, min(numbers.index(current) - 2 if current in numbers else 0, len(numbers) - _MOST_WAVES)
-        )
-        numbers = numbers[start : start + _MOST_WAVES]
-    return [_render_wave(rollout, number, members[number]) for number in numbers]
+    waves = rollout.status.waves
+    start = max(0, min(rollout.status.current_wave - 2, len(waves) - _MOST_WAVES))
+    numbers = range(len(waves))[start : start + _MOST_WAVES]
+    return [_render_wave(rollout, number, waves[number]) for number in numbers]
 
 
-def _render_wave(rollout: Rollout, number: int, hosts: Sequence[RolloutHost]) -> Line:
+def _render_wave(rollout: Rollout, number: int, wave: RolloutWave) -> Line:
     waves = rollout.spec.waves
     name = waves[number].name if number < len(waves) else ""
-    updated = sum(host.phase == "Updated" for host in hosts)
-    failed = sum(host.phase in FAILED_PHASES for host in hosts)
+    told = [host for host in rollout.status.hosts if host.wave == number]
     here = rollout.status.current_wave == number and rollout.status.phase in ("Progressing", "Paused")
     return line(
         f" wave {number + 1:<2} {name[:10]:<10} [",
-        *_wave_bar(hosts),
-        f"] {updated}/{len(hosts)}",
-        Span(f"  {failed} failed" if failed else "", "warn"),
+        *_wave_bar(wave, told),
+        f"] {wave.updated}/{wave.hosts}",
+        Span(f"  {wave.failed} failed" if wave.failed else "", "warn"),
         Span("  <== here" if here else "", "strong"),
     )
 
 
-def _wave_bar(hosts: Sequence[RolloutHost]) -> list[Span]:
-    """Each host's share of the bar in its symbol: updated, moving, failed, waiting."""
-    ordered = sorted(hosts, key=lambda host: (host.phase == "Waiting", -ROLLOUT_HOST[host.phase].rank))
-    picked = [ordered[cell * len(ordered) // _BAR_WIDTH] for cell in range(_BAR_WIDTH)]
-    return [Span(ROLLOUT_HOST[host.phase].symbol, ROLLOUT_HOST[host.phase].tone) for host in picked]
+def _wave_bar(wave: RolloutWave, hosts: Sequence[RolloutHost]) -> list[Span]:
+    """Each phase's share of the bar in its symbol: updated, moving, failed, waiting."""
+    if not wave.hosts:
+        return [Span(" " * _BAR_WIDTH)]
+    told = Counter(host.phase for host in hosts if host.phase not in ("Updated", "Waiting"))
+    unnamed = wave.failed - sum(told[phase] for phase in FAILED_PHASES)
+    told.update({"Updated": wave.updated, "Failed": max(0, unnamed)})
+    told["Waiting"] = max(0, wave.hosts - told.total())
+    order = sorted(told, key=lambda phase: (phase == "Waiting", -ROLLOUT_HOST[phase].rank))
+    ends = list(accumulate(told[phase] for phase in order))
+    picked = [order[bisect_right(ends, cell * ends[-1] // _BAR_WIDTH)] for cell in range(_BAR_WIDTH)]
+    return [Span(ROLLOUT_HOST[phase].symbol, ROLLOUT_HOST[phase].tone) for phase in picked]
 
 
 def _doing(member: RolloutHost, rollout: Rollout, known: Known, now: datetime) -> str:

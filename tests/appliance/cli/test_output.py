@@ -13,7 +13,7 @@ from appliance.cli.hosts import render_host
 from appliance.cli.output import cell_width, look_up, render_age, render_table, uses_colour
 from appliance.cli.resources import render_description
 from appliance.cli.rollouts import render_status
-from appliance.resources.rollout import Rollout, RolloutHost, RolloutStatus
+from appliance.resources.rollout import Rollout, RolloutHost, RolloutStatus, RolloutWave
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -188,6 +188,7 @@ def test_a_rollout_is_shown_by_waves_and_by_what_went_wrong() -> None:
         total=3,
         updated=1,
         failed=1,
+        waves=[RolloutWave(hosts=1, updated=1), RolloutWave(hosts=2, failed=1)],
         hosts=[
             RolloutHost(name="m-1", wave=0, phase="Updated"),
             RolloutHost(name="m-2", wave=1, phase="RolledBack", reason="check failed"),

@@ -104,10 +104,13 @@ async def test_a_rollout_of_somebody_else_is_not_taken_over(plant: Plant) -> Non
 
 async def test_the_rollout_goes_with_its_image(plant: Plant) -> None:
     await put(plant, osImage="demo:v2")
+    asked = await plant.planned()
     await plant.store.delete(MANAGED_OS_IMAGE, "line", namespace=NAMESPACE)
+    await plant.settle()
 
     with pytest.raises(NotFound):
         await plant.rollout("line")
+    assert (asked, await plant.planned()) == (["host-0"], [])
 
 
 async def test_the_version_label_follows_the_spec(plant: Plant) -> None:

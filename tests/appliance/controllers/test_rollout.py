@@ -1,5 +1,7 @@
 """Rollouts over the real store: five hosts in two waves, a rollback that pauses, and power cuts anywhere."""
 
+import base64
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -332,6 +334,82 @@ async def test_a_host_that_leaves_its_update_during_the_rollout_stops_it(plant: 
     status = await plant.rollout()
     assert status.phase == "Paused"
     assert "went back to v1" in status.reason
+
+
+async def test_a_deleted_rollout_takes_back_the_plans_that_no_host_has_answered(plant: Plant) -> None:
+    await start(plant, waves=[{"size": "100%"}], maxUnavailable=2)
+    await plant.answer("host-0")
+    await plant.store.delete(ROLLOUT, "to-v2", namespace=NAMESPACE)
+    await plant.settle()
+
+    assert await plant.planned() == []
+    assert (await plant.plan("host-0")).rollout == "to-v2"
+    assert (await plant.plan("host-1")).plan == b"{}"
+    assert (await plant.store.list(ROLLOUT)).items == []
+
+
+async def test_a_host_that_is_let_in_later_goes_with_the_last_wave(plant: Plant) -> None:
+    await start(plant, waves=TWO_WAVES, maxUnavailable=5)
+    plant.clock.advance(minutes=1)
+    await plant.add_host("host-00")
+    await plant.settle()
+
+    status = await plant.rollout()
+    assert [(wave.hosts, wave.through) for wave in status.waves] == [(2, "host-1"), (4, "host-4")]
+    assert {host.name: host.wave for host in status.hosts}["host-00"] == 1
+    assert await plant.planned() == ["host-0", "host-1"]
+
+
+async def test_a_host_that_another_rollout_moved_on_is_not_taken_back(plant: Plant) -> None:
+    await start(plant, waves=[{"size": "1"}])
+    await plant.finish_upgrade("host-0", V2)
+    await plant.settle()
+    plant.clock.advance(minutes=1)
+    await start(plant, "to-v3", image="demo:v3", waves=[{"size": "1"}])
+    await plant.finish_upgrade("host-0", V3)
+    await plant.settle()
+
+    mine = {host.name: host for host in (await plant.rollout()).hosts}
+    assert (mine["host-0"].phase, mine["host-0"].reason) == (
+        "Updated",
+        "since then upgraded by rollout to-v3",
+    )
+    assert (await plant.rollout()).phase == "Progressing"
+
+
+async def test_configuration_that_comes_with_an_image_reaches_a_host_that_runs_the_image(
+    plant: Plant,
+) -> None:
+    for name in HOSTS:
+        await plant.say(name, report(digest=V2))
+    await start(plant, cloudConfig={"write_files": [{"path": "/etc/motd"}]})
+    asked = await plant.planned()
+    text = json.loads((await plant.plan("host-0")).plan)
+    await plant.answer("host-0")
+    await plant.settle()
+
+    assert asked == ["host-0"]
+    assert text["files"][0]["path"] == "/oem/90_operator.yaml"
+    assert (
+        base64.b64decode(text["files"][0]["content"]) == b"#cloud-config\nwrite_files:\n- path: /etc/motd\n"
+    )
+    assert ((await plant.phases())["host-0"], await plant.planned()) == ("Updated", ["host-1"])
+
+
+async def test_the_status_of_a_large_rollout_names_its_failures_and_those_under_way(plant: Plant) -> None:
+    for number in range(5, 230):
+        await plant.store.create(MACHINE_INVENTORY, inventory(f"host-{number}"))
+    await plant.settle()
+    await start(plant, waves=[{"size": "3"}], maxUnavailable=2)
+    await plant.finish_upgrade("host-0", V2)
+    await plant.roll_back("host-1", V2)
+    await plant.settle()
+
+    status = await plant.rollout()
+    assert (len(status.hosts), status.total, status.updated, status.failed) == (200, 230, 1, 1)
+    assert {host.name: host.phase for host in status.hosts}["host-1"] == "RolledBack"
+    assert "host-0" not in {host.name for host in status.hosts}
+    assert [(wave.hosts, wave.updated, wave.failed) for wave in status.waves] == [(3, 1, 1), (227, 0, 0)]
 
 
 async def test_a_second_look_writes_nothing(plant: Plant) -> None:
