@@ -9,6 +9,7 @@ from appliance.cli import (
     bundles,
     discover,
     hosts,
+    k3s,
     kubeconfig,
     media,
     mirror,
@@ -16,6 +17,7 @@ from appliance.cli import (
     programs,
     resources,
     rollouts,
+    store,
     topics,
 )
 from appliance.cli.options import Server
@@ -51,6 +53,9 @@ app.add_typer(bundles.app, name="bundle")
 app.add_typer(media.app, name="iso")
 app.add_typer(mirror.app, name="mirror")
 app.add_typer(operations.app, name="operation")
+store.add_commands(app)
+app.add_typer(store.app, name="store")
+app.add_typer(k3s.app, name="k3s")
 discover.add_commands(app)
 topics.add_commands(app)
 

@@ -114,7 +114,7 @@ def render_appliance(hosted: Hosted) -> str:
 UNIT_TEXT = """\
 [Unit]
 Description=Lightweight Kubernetes, holding Skerry
-Documentation=man:skerry-k3s-install(1)
+Documentation=man:skerry(1)
 After=network-online.target
 Wants=network-online.target
 

@@ -183,6 +183,13 @@ class SqliteStore:
             dry_run=dry_run,
         )
 
+    async def adopt(self, documents: Sequence[tuple[Kind, Document]], *, above: int) -> None:
+        """Take over what another store kept, uids included; `above` is the newest version it gave.
+
+        Raises AlreadyExists unless this one is empty.
+        """
+        await self._write(lambda tables: writes.adopt(tables, documents, above=above), dry_run=False)
+
     async def watch(
         self, kind: Kind, selection: Selection = EVERYTHING, *, since: str = ""
     ) -> AsyncGenerator[Event, None]:

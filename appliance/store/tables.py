@@ -127,6 +127,10 @@ class Transaction:
             "SELECT id, kind, document FROM objects WHERE namespace = ? ORDER BY id", namespace
         )
 
+    def is_blank(self) -> bool:
+        """Say whether nothing is kept at all."""
+        return self._connection.execute("SELECT 1 FROM objects LIMIT 1").fetchone() is None
+
     def is_empty(self, namespace: str) -> bool:
         row = self._connection.execute("SELECT 1 FROM objects WHERE namespace = ? LIMIT 1", (namespace,))
         return row.fetchone() is None

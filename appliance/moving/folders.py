@@ -1,0 +1,245 @@
+"""An appliance's data folder as a whole: saved to a file, brought back, moved into a cluster and out of it.
+
+Each of these needs the folder for itself, but a backup, which reads a consistent copy of the store also while
+the appliance runs. What the folder's store is now is written in `store.json`, which `skerry serve` reads.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Container, Iterator, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from appliance.errors import ConfigurationError
+from appliance.files import PRIVATE, make_private_directory, sync_directory, write_durably
+from appliance.moving.backup import Backup, Contents, read_backup, write_backup, write_files
+from appliance.moving.errors import TargetInUse
+from appliance.moving.objects import kind_of
+from appliance.moving.stores import Moved, Told, move, ours, read_all
+from appliance.resources.meta import Document, Kind, decode
+from appliance.store import validation
+from appliance.store.base import Invalid
+from appliance.store.database import APPLICATION_ID
+from appliance.store.kubernetes import KubernetesStore
+from appliance.store.sqlite import SqliteStore
+
+DATABASE = "skerry.db"
+PLACE = "store.json"
+Where = Literal["sqlite", "kubernetes"]
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`store.json`: which engine holds this appliance's objects, since when."""
+
+    store: Where
+    since: str
+
+
+def told_nothing(done: int, total: int) -> None:
+    """For callers who do not ask."""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def check_place(data: Path, wanted: Where) -> None:
+    """Raise ConfigurationError if the folder's objects are in the other store."""
+    try:
+        place = msgspec.json.decode((data / PLACE).read_bytes(), type=Place)
+    except FileNotFoundError:
+        return
+    except msgspec.MsgspecError as error:
+        raise ConfigurationError(f"{data / PLACE} cannot be read: {error}") from error
+    if place.store != wanted:
+        raise ConfigurationError(
+            f"the objects of {data} moved to the {place.store} store at {place.since}",
+            hint=f"start it with --store {place.store}, or: skerry store migrate --to {wanted}",
+        )
+
+
+def back_up(
+    data: Path,
+    output: Path,
+    *,
+    site: str,
+    kubeconfig: Path | None = None,
+    passphrase: bytes = b"",
+    clock: Callable[[], datetime] = now,
+) -> Contents:
+    """Save the folder, and its objects from wherever they are. Raises MovingError, StoreError."""
+    if kubeconfig is not None:
+        check_place(data, "kubernetes")
+        documents = asyncio.run(_read_cluster(kubeconfig))
+    else:
+        check_place(data, "sqlite")
+        documents = _read_database(data / DATABASE)
+    return write_backup(
+        output,
+        data,
+        documents,
+        revision=newest(documents),
+        release=version("skerry"),
+        site=site,
+        now=clock(),
+        passphrase=passphrase,
+    )
+
+
+def restore(path: Path, data: Path, *, passphrase: bytes = b"", signer: str = "") -> Backup:
+    """Bring a backup back into an empty folder, which appears whole or not at all."""
+    backup = read_backup(path, passphrase=passphrase, signer=signer)
+    if data.exists() and any(data.iterdir()):
+        raise TargetInUse(f"{data} is not empty", hint="restore into a new folder, then start it there")
+    data.parent.mkdir(parents=True, exist_ok=True)
+    making = Path(tempfile.mkdtemp(dir=data.parent, prefix=f".{data.name}-"))
+    with _removed_unless_renamed(making):
+        write_files(backup, making)
+        above = backup.contents.revision + 1
+        asyncio.run(_adopt(making / DATABASE, backup.objects, above=above))
+        with contextlib.suppress(FileNotFoundError):
+            data.rmdir()
+        making.rename(data)
+        sync_directory(data.parent)
+    return backup
+
+
+def move_to_kubernetes(data: Path, kubeconfig: Path | None, *, told: Told = told_nothing) -> Moved:
+    """Move the folder's objects into a cluster. Until all are there and compared, the folder stays."""
+    check_place(data, "sqlite")
+
+    async def work() -> Moved:
+        with contextlib.closing(SqliteStore.open(data / DATABASE)) as source:
+            async with await KubernetesStore.open(kubeconfig) as target:
+                return await move(await read_all(source), target, told=told)
+
+    moved = asyncio.run(work())
+    _write_place(data, "kubernetes")
+    return moved
+
+
+def move_to_sqlite(data: Path, kubeconfig: Path | None) -> Moved:
+    """Bring the objects out of a cluster into the folder, uids and all. An older database is kept beside."""
+    make_private_directory(data)
+    check_place(data, "kubernetes")
+    documents = asyncio.run(_read_cluster(kubeconfig))
+    making = data / f".{DATABASE}.new"
+    _remove_database(making)
+    asyncio.run(_adopt(making, documents, above=newest(documents) + 1))
+    _set_aside(data / DATABASE)
+    _remove_side_files(making)
+    making.rename(data / DATABASE)
+    sync_directory(data)
+    _write_place(data, "sqlite")
+    return Moved(len(documents), len(documents))
+
+
+def check(data: Path) -> tuple[int, list[str]]:
+    """Read every object of the folder's store as its kind; how many there are, and what is wrong with some.
+
+    Raises Damaged when the file itself is not sound.
+    """
+    check_place(data, "sqlite")
+    documents = _read_database(data / DATABASE)
+    uids = {document["metadata"]["uid"] for document in documents}
+    return len(documents), [trouble for document in documents for trouble in _troubles(document, uids)]
+
+
+def _troubles(document: Document, uids: Container[str]) -> Iterator[str]:
+    kind = kind_of(document)
+    name = f"{document['kind']} {document['metadata'].get('namespace', '')}/{document['metadata']['name']}"
+    if kind is None:
+        yield f"{name}: this release does not know the kind"
+        return
+    try:
+        validation.check_document(kind, document)
+        decode(kind.struct, document)
+    except (Invalid, msgspec.ValidationError) as error:
+        yield f"{name}: {error}"
+    for owner in document["metadata"].get("ownerReferences") or []:
+        if owner["uid"] not in uids and kind_of(owner) is not None:
+            yield f"{name}: its owner {owner['kind']} {owner['name']} is gone"
+
+
+def newest(documents: Sequence[Document]) -> int:
+    """The newest resource version among them; a cluster's are numbers too, though nobody may compare them."""
+    versions = [document["metadata"].get("resourceVersion", "") for document in documents]
+    return max((int(each) for each in versions if each.isdigit()), default=0)
+
+
+def _kept(documents: Sequence[Document]) -> list[tuple[Kind, Document]]:
+    """Kinds that this release no longer knows are left out; there are none so far."""
+    found = [(kind_of(document), document) for document in documents]
+    return [(kind, document) for kind, document in found if kind is not None]
+
+
+async def _read_cluster(kubeconfig: Path | None) -> list[Document]:
+    async with await KubernetesStore.open(kubeconfig) as cluster:
+        return ours(await read_all(cluster))
+
+
+async def _adopt(database: Path, documents: Sequence[Document], *, above: int) -> None:
+    async with SqliteStore.open(database) as store:
+        await store.adopt(_kept(documents), above=above)
+
+
+def _read_database(path: Path) -> list[Document]:
+    """From a copy made in one transaction, so the appliance may go on writing."""
+    if not path.exists():
+        raise ConfigurationError(f"{path.parent} holds no appliance", hint="name its folder with --data")
+
+    async def read(copy: Path) -> list[Document]:
+        async with SqliteStore.open(copy) as store:
+            return await read_all(store)
+
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".backup-") as folder:
+        copy = Path(folder) / DATABASE
+        os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE))
+        with (
+            contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as source,
+            contextlib.closing(sqlite3.connect(copy)) as target,
+        ):
+            if source.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+                raise ConfigurationError(f"{path} is a database of another program")
+            source.backup(target)
+        return asyncio.run(read(copy))
+
+
+@contextlib.contextmanager
+def _removed_unless_renamed(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if folder.exists():
+            shutil.rmtree(folder)
+
+
+def _set_aside(path: Path) -> None:
+    if path.exists():
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        path.rename(path.with_name(f"{path.name}.before-{now():%Y%m%dT%H%M%SZ}"))
+        _remove_side_files(path)
+
+
+def _remove_database(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _remove_side_files(path)
+
+
+def _remove_side_files(path: Path) -> None:
+    for ending in ("-wal", "-shm", ".lock"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def _write_place(data: Path, store: Where) -> None:
+    place = Place(store=store, since=now().strftime("%Y-%m-%dT%H:%M:%SZ"))
+    write_durably(data / PLACE, msgspec.json.encode(place), mode=PRIVATE)
