@@ -81,17 +81,25 @@ def copy_blobs(bundle: Bundle, blobs: list[BundledBlob], *, registry: Registry, 
     if not blobs:
         progress(publishing)
         return
+    check_room(bundle, registry, meter.total)
     try:
-        registry.check_room(meter.total)
         with registry.open_intake() as intake:
             for blob in blobs:
                 _copy_blob(bundle, blob, intake=intake, meter=meter)
             progress(publishing)
             intake.publish()
     except mirror_errors.NoSpace as error:
-        raise NoSpace(f"bundle {bundle.manifest.name} does not fit: {error}", hint=error.hint) from error
+        raise _does_not_fit(bundle, error) from error
     except mirror_errors.TooLarge as error:
         raise TooLarge(f"bundle {bundle.manifest.name}: {error}", hint=error.hint) from error
+
+
+def check_room(bundle: Bundle, registry: Registry, size: int) -> None:
+    """Raise NoSpace if the mirror's quota or its disk has no room for so many bytes more of the bundle."""
+    try:
+        registry.check_room(size)
+    except mirror_errors.NoSpace as error:
+        raise _does_not_fit(bundle, error) from error
 
 
 def publish_image(registry: Registry, image: BundledImage, graph: ImageGraph) -> None:
@@ -117,6 +125,10 @@ def tagged_digest(registry: Registry, image: BundledImage) -> str:
         return registry.get_manifest(image.repository, image.tag).digest
     except (mirror_errors.ManifestUnknown, mirror_errors.NameUnknown):
         return ""
+
+
+def _does_not_fit(bundle: Bundle, error: mirror_errors.NoSpace) -> NoSpace:
+    return NoSpace(f"bundle {bundle.manifest.name} does not fit: {error}", hint=error.hint)
 
 
 def _copy_blob(bundle: Bundle, blob: BundledBlob, *, intake: Intake, meter: Meter) -> None:

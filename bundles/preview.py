@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from bundles.archive import open_bundle
-from bundles.load import tagged_digest
+from bundles.load import check_room, tagged_digest
 from bundles.signing import Trust
 from mirror.registry import Registry
 
@@ -34,11 +34,12 @@ class LoadPreview:
 
 
 def preview_load(path: Path, *, trust: Trust, registry: Registry) -> LoadPreview:
-    """Open the bundle as a load would and compare it with the mirror; raise a Refused as a load would."""
+    """Compare the bundle with the mirror; raise a Refused or NoSpace as a load would."""
     bundle = open_bundle(path, trust)
     graphs = bundle.graphs()
     leaves = {blob.digest: blob.size for _, graph in graphs for blob in graph.blobs}
     missing = [size for digest, size in leaves.items() if not registry.has_blob(digest)]
+    check_room(bundle, registry, sum(missing))
     changes = []
     for image, _ in graphs:
         previous = tagged_digest(registry, image)

@@ -167,25 +167,6 @@ class BlobStore:
             staged.discard()
             raise
 
-    def copy_in(self, source: Path, digest: Digest, *, on_copied: BytesCopied) -> bool:
-        """Store a copy of `source` if its content has `digest`; False if the blob was there before."""
-        if self.is_durable(digest):
-            return False
-        self.check_room(source.stat().st_size)
-        staged = self.create_staged(f"copy-{uuid.uuid4().hex}.part", algorithm_of(digest))
-        try:
-            with source.open("rb", buffering=0) as file:
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
-                buffer = memoryview(bytearray(COPY_BYTES))
-                while count := file.readinto(buffer):
-                    staged.write(buffer[:count])
-                    on_copied(count)
-            self.adopt(staged, digest)
-        except BaseException:
-            staged.discard()
-            raise
-        return True
-
     def create_staged(self, name: str, algorithm: str) -> StagedFile:
         self._quota.check(0)
         return StagedFile.create(
@@ -222,11 +203,10 @@ class BlobStore:
     def sweep(self, now: float) -> int:
         """Remove what writers that died have left behind; upload sessions are kept by their own rule."""
         swept = 0
-        for pattern in ("put-*.part", "copy-*.part"):
-            for path in self.staging.glob(pattern):
-                if is_abandoned(path, now=now):
-                    path.unlink(missing_ok=True)
-                    swept += 1
+        for path in self.staging.glob("put-*.part"):
+            if is_abandoned(path, now=now):
+                path.unlink(missing_ok=True)
+                swept += 1
         return swept
 
     def is_durable(self, digest: Digest) -> bool:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from mirror.blobs import BlobStore, BytesCopied, copied_nothing_to_tell
+from mirror.blobs import BlobStore
 from mirror.errors import (
     BlobUnknown,
     DigestInvalid,
@@ -156,20 +156,6 @@ class Registry:
         if not self._blobs.renew(known):
             raise BlobUnknown(f"blob {digest} is not in this mirror")
         self._index.link_blob(repository, known, is_there=self._blobs.has)
-
-    def import_blob(
-        self, repository: str, source: Path, digest: str, progress: BytesCopied = copied_nothing_to_tell
-    ) -> bool:
-        """Copy a file in and link it; False if the mirror had the blob already.
-
-        Raises DigestInvalid if the file's content is not `digest`, NoSpace if it does not fit. Whatever
-        `progress` raises stops the copy and leaves nothing behind.
-        """
-        check_repository(repository)
-        known = parse_digest(digest)
-        was_copied = self._blobs.copy_in(source, known, on_copied=progress)
-        self._index.link_blob(repository, known, is_there=self._blobs.has)
-        return was_copied
 
     def open_intake(self) -> Intake:
         """Take many blobs in together; link them to repositories once they are published."""

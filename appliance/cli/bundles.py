@@ -1,7 +1,8 @@
 """`bundle …`: what crosses the air gap. keygen, pack and verify need no appliance; the others ask one."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -81,13 +82,16 @@ def load_bundle(
     output: OutputOption = Output.TABLE,
     server: Server = None,
 ) -> None:
-    """Load a bundle that lies on the appliance's machine into its mirror: all of it or nothing."""
+    """Load a bundle that lies on the appliance's machine into its mirror: all of it or nothing.
+
+    --dry-run checks the signature, the listing and the room there is, and says what would be new.
+    """
     client = connect(server)
-    if dry_run:
-        print_lines([f"bundle {absolute(bundle)} would be loaded by {client.server} (dry run)"])
-        return
-    operation = client.start_operation("load-bundle", {"path": absolute(bundle)})
-    following.finish(client, operation, output, wait=waits(wait, output))
+    params = {"path": absolute(bundle), **({"dryRun": True} if dry_run else {})}
+    operation = client.start_operation("load-bundle", params)
+    done = following.finish(client, operation, output, wait=dry_run or waits(wait, output))
+    if dry_run and done.result and output in (Output.TABLE, Output.WIDE):
+        _print_preview(done.result)
 
 
 @app.command("list")
@@ -143,6 +147,19 @@ def trust_signer(
 def waits(wait: bool | None, output: Output) -> bool:
     """The default of --wait."""
     return output not in (Output.JSON, Output.YAML) if wait is None else wait
+
+
+def _print_preview(found: Mapping[str, Any]) -> None:
+    """The result of a dry run of load-bundle."""
+    rows = [
+        [image["reference"], image["version"], image["change"], image["digest"], image["previous"]]
+        for image in found["images"]
+    ]
+    print_table(("REFERENCE", "VERSION", "CHANGE", "DIGEST", "NOW"), rows)
+    talk(
+        f"{found['blobsToCopy']} blobs, {found['bytesToCopy'] / 1e6:.1f} MB, would be copied; "
+        f"{found['blobsPresent']} are there (dry run)."
+    )
 
 
 def _parse_source(text: str) -> "Source":

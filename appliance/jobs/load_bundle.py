@@ -20,13 +20,18 @@ from appliance.resources.managed_os_version import MANAGED_OS_VERSION
 from appliance.resources.meta import Document, Kind
 from appliance.store.base import Patch, Store
 from bundles.load import LoadedBundle, load
+from bundles.preview import LoadPreview, preview_load
 from bundles.signing import load_trust
 
 
-class LoadBundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`path` is a bundle on the appliance's own machine, such as a mounted stick."""
+class LoadBundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """`path` is a bundle on the appliance's own machine, such as a mounted stick.
+
+    A dry run tells what would be new, and refuses what a load would refuse before its first byte.
+    """
 
     path: str
+    dry_run: bool = False
 
 
 def load_bundle_kind(workshop: Workshop) -> OperationKind[LoadBundle]:
@@ -38,10 +43,13 @@ def load_bundle_kind(workshop: Workshop) -> OperationKind[LoadBundle]:
             raise InvalidParameters(
                 f"The path {params.path!r} is not absolute.", hint="Start it with a slash."
             )
+        trust = load_trust(workshop.trust_directory)
+        if params.dry_run:
+            return render_preview(preview_load(path, trust=trust, registry=workshop.registry))
         with workshop.precedence.loading():
             loaded = load(
                 path,
-                trust=load_trust(workshop.trust_directory),
+                trust=trust,
                 registry=workshop.registry,
                 progress=context.progress,
             )
@@ -56,6 +64,19 @@ def load_bundle_kind(workshop: Workshop) -> OperationKind[LoadBundle]:
         }
 
     return OperationKind("load-bundle", LoadBundle, work, is_resumable=True)
+
+
+def render_preview(preview: LoadPreview) -> dict[str, Any]:
+    """What a dry run has for a result."""
+    return {
+        "dryRun": True,
+        "name": preview.name,
+        "signer": preview.signer,
+        "images": msgspec.to_builtins(preview.images),
+        "blobsToCopy": preview.blobs_to_copy,
+        "blobsPresent": preview.blobs_present,
+        "bytesToCopy": preview.bytes_to_copy,
+    }
 
 
 async def publish(store: Store, loaded: LoadedBundle, *, mirror: str) -> None:

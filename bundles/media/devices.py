@@ -73,10 +73,6 @@ def list_devices(machine: Machine = THIS_MACHINE) -> list[Device]:
     ]
 
 
-def safe_devices(machine: Machine = THIS_MACHINE) -> list[Device]:
-    return [device for device in list_devices(machine) if device.is_safe]
-
-
 def check_target(path: Path, machine: Machine = THIS_MACHINE) -> Device:
     """The safe device at `path` (which may be a link, as those in /dev/disk/by-id), or DeviceRefused."""
     name = path.resolve().name

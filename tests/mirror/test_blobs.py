@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mirror.blobs import COPY_BYTES, BlobStore
-from mirror.errors import BlobUnknown, DigestInvalid, NoSpace
+from mirror.blobs import BlobStore
+from mirror.errors import BlobUnknown, DigestInvalid
 from mirror.oci import digest_of
 
 
@@ -46,45 +46,6 @@ def test_content_with_another_digest_leaves_nothing(blobs: BlobStore) -> None:
     assert staged_names(blobs) == []
 
 
-def test_a_file_is_copied_in_once(blobs: BlobStore, tmp_path: Path) -> None:
-    content = os.urandom(COPY_BYTES + 5)
-    source = tmp_path / "source"
-    source.write_bytes(content)
-    seen: list[int] = []
-
-    assert blobs.copy_in(source, digest_of(content), on_copied=seen.append)
-    assert not blobs.copy_in(source, digest_of(content), on_copied=seen.append)
-
-    assert seen == [COPY_BYTES, 5]
-    assert blobs.size(digest_of(content)) == len(content)
-
-
-def test_a_copy_that_is_cancelled_leaves_nothing(blobs: BlobStore, tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.write_bytes(b"content")
-
-    def cancel(count: int) -> None:
-        raise InterruptedError("cancelled")
-
-    with pytest.raises(InterruptedError):
-        blobs.copy_in(source, digest_of(b"content"), on_copied=cancel)
-
-    assert staged_names(blobs) == []
-    assert not blobs.has(digest_of(b"content"))
-
-
-def test_a_file_that_cannot_fit_is_refused_before_it_is_copied(tmp_path: Path) -> None:
-    blobs = BlobStore(tmp_path / "root", floor=2**62)
-    source = tmp_path / "source"
-    source.write_bytes(b"content")
-
-    with pytest.raises(NoSpace):
-        blobs.copy_in(source, digest_of(b"content"), on_copied=lambda count: None)
-
-    assert staged_names(blobs) == []
-    blobs.close()
-
-
 def test_a_blob_that_is_not_there_is_unknown(blobs: BlobStore) -> None:
     for ask in (blobs.size, blobs.open):
         with pytest.raises(BlobUnknown):
@@ -103,7 +64,7 @@ def test_an_open_blob_outlives_its_name(blobs: BlobStore) -> None:
 
 
 def test_what_dead_writers_left_is_swept_and_living_writers_are_not(blobs: BlobStore) -> None:
-    blobs.create_staged("copy-dead.part", "sha256").close()
+    blobs.create_staged("put-dead.part", "sha256").close()
     living = blobs.create_staged("put-living.part", "sha256")
     later = living.path.stat().st_mtime + 3600
 

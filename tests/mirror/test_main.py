@@ -18,6 +18,7 @@ import pytest
 from mirror.__main__ import main
 from mirror.oci import OCI_MANIFEST, digest_of
 from mirror.registry import Registry
+from tests.mirror.pushing import push_blob
 from tests.mirror.running import image_manifest, wait_until
 from tests.mirror.serving import ServingMirror, memory_peak
 
@@ -243,10 +244,9 @@ def test_memory_does_not_grow_with_the_blob(tmp_path: Path) -> None:
 
 def test_the_appliance_imports_beside_the_running_mirror(tmp_path: Path) -> None:
     content = image_manifest(b"config")
-    (tmp_path / "config").write_bytes(b"config")
     with ServingMirror(tmp_path / "root") as mirror:
         beside = Registry(tmp_path / "root")
-        beside.import_blob("demo", tmp_path / "config", digest_of(b"config"))
+        push_blob(beside, "demo", b"config")
         beside.put_manifest("demo", content, OCI_MANIFEST, reference="v1")
 
         assert mirror.ask("GET", "/v2/demo/manifests/v1").body == content

@@ -55,27 +55,6 @@ def test_what_is_not_there_cannot_be_linked(registry: Registry) -> None:
     assert registry.list_repositories() == []
 
 
-def test_a_file_is_imported_once_and_linked_every_time(registry: Registry, tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.write_bytes(b"content")
-    copied: list[int] = []
-
-    assert registry.import_blob("a", source, digest_of(b"content"), copied.append)
-    assert not registry.import_blob("b", source, digest_of(b"content"), copied.append)
-
-    assert copied == [7]
-    assert registry.has_blob(digest_of(b"content"), "b")
-
-
-def test_a_damaged_file_is_not_imported(registry: Registry, tmp_path: Path) -> None:
-    (tmp_path / "source").write_bytes(b"c0ntent")
-
-    with pytest.raises(DigestInvalid):
-        registry.import_blob("a", tmp_path / "source", digest_of(b"content"))
-
-    assert registry.list_repositories() == []
-
-
 def test_a_manifest_comes_back_byte_for_byte_by_tag_and_digest(registry: Registry) -> None:
     push_blob(registry, "a", b"config")
     content = b" " + image_manifest(b"config") + b"\n"
@@ -264,13 +243,11 @@ def test_a_subject_need_not_exist_and_an_unknown_one_has_no_referrers(registry: 
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/../b", "A", "a//b"])
-def test_a_bad_name_is_refused_everywhere(registry: Registry, name: str, tmp_path: Path) -> None:
+def test_a_bad_name_is_refused_everywhere(registry: Registry, name: str) -> None:
     digest = digest_of(b"x")
-    (tmp_path / "x").write_bytes(b"x")
     asks: list[Callable[[], object]] = [
         lambda: registry.open_upload(name),
         lambda: registry.link_blob(name, digest),
-        lambda: registry.import_blob(name, tmp_path / "x", digest),
         lambda: registry.put_manifest(name, b"{}", "a/b", reference="v1"),
         lambda: registry.get_manifest(name, "v1"),
         lambda: registry.list_tags(name),

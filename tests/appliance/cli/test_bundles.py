@@ -40,7 +40,9 @@ def test_from_key_to_mirror(skerry: Terminal, appliance: Appliance, tmp_path: Pa
     assert digest in packed.out
     assert verified.out.startswith("bundle/way verified: ")
     assert trusted.out.startswith("key/floor ")
-    assert "dry run" in dry.out
+    assert dry.code == 0
+    assert [line.split()[:3] for line in dry.out.splitlines()[2:]] == [["skerry/way-os:v1", "v1", "new"]]
+    assert "would be copied; 0 are there (dry run)" in dry.err
     assert loaded.code == 0
     assert loaded.out.split()[1:] == ["load-bundle", "succeeded"]
     assert [line.split()[0] for line in listed.out.splitlines() if "way-os:v1" in line] == ["way"]

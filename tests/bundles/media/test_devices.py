@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bundles.errors import DeviceRefused
-from bundles.media.devices import Machine, check_target, list_devices, safe_devices
+from bundles.media.devices import Device, Machine, check_target, list_devices
 
 USB = "pci0000:00/0000:00:14.0/usb2/2-3/2-3:1.0/host6/target6:0:0/6:0:0:0"
 SATA = "pci0000:00/0000:00:17.0/ata1/host0/target0:0:0/0:0:0:0"
@@ -66,6 +66,10 @@ class FakeMachine:
 @pytest.fixture
 def machine(tmp_path: Path) -> FakeMachine:
     return FakeMachine(tmp_path)
+
+
+def safe_devices(machine: Machine) -> list[Device]:
+    return [device for device in list_devices(machine) if device.is_safe]
 
 
 def refusals(machine: FakeMachine, name: str) -> str:
