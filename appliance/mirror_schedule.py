@@ -65,13 +65,17 @@ class MirrorSchedule:
         listed = self._operations.list()
         if any(not operation.is_final and self._is_ours(operation) for operation in listed):
             return
+        due = []
         for task in self._tasks:
-            if is_due(self._times(task, listed), task.every, now=self._now(), up_seconds=up_seconds):
-                try:
-                    await self._operations.start(task.kind, {})
-                except OperationError as error:
-                    log.warning("mirror schedule: %s is not started: %s", task.kind, error)
-                return
+            last = last_time(self._times(task, listed), now=self._now())
+            if is_due(last, task.every, now=self._now(), up_seconds=up_seconds):
+                due.append((last, task))
+        if due:
+            _, chosen = min(due, key=lambda each: each[0])  # so that what is often due starves nothing
+            try:
+                await self._operations.start(chosen.kind, {})
+            except OperationError as error:
+                log.warning("mirror schedule: %s is not started: %s", chosen.kind, error)
 
     def _is_ours(self, operation: Operation) -> bool:
         return operation.kind in {task.kind for task in self._tasks}
@@ -84,9 +88,13 @@ class MirrorSchedule:
         return [*times, *([care.at] if care else [])]
 
 
-def is_due(times: Iterable[float], every: float, *, now: float, up_seconds: float) -> bool:
-    """Pure. Times that are still to come were told by a clock that was wrong."""
+def last_time(times: Iterable[float], *, now: float) -> float:
+    """The last of the times, 0 for never. Those still to come were told by a clock that was wrong."""
+    return max((at for at in times if at <= now), default=0.0)
+
+
+def is_due(last: float, every: float, *, now: float, up_seconds: float) -> bool:
+    """Pure. `last` is 0 for what was never done."""
     if not every or up_seconds < min(SETTLE_SECONDS, every):
         return False
-    last = max((at for at in times if at <= now), default=None)
-    return last is None or now - last >= every
+    return not last or now - last >= every

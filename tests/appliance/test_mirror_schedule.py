@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from appliance.mirror_schedule import SETTLE_SECONDS, MirrorSchedule, is_due
+from appliance.mirror_schedule import SETTLE_SECONDS, MirrorSchedule, is_due, last_time
 from appliance.mirror_settings import CareIntervals
 from appliance.operations import OperationContext, OperationKind, Operations
 from mirror.care import Care, write_care
@@ -37,7 +37,7 @@ LONG_UP = 1e6
 def test_it_is_due_when_the_interval_is_over(
     times: list[float], every: float, up_seconds: float, expected: bool
 ) -> None:
-    assert is_due(times, every, now=NOW, up_seconds=up_seconds) is expected
+    assert is_due(last_time(times, now=NOW), every, now=NOW, up_seconds=up_seconds) is expected
 
 
 class NoParams(msgspec.Struct, rename="camel"):
@@ -138,6 +138,17 @@ async def test_nothing_is_started_while_one_of_them_is_under_way(world: World) -
     await world.finish()
     await schedule.look(up_seconds=LONG_UP)
     assert len(world.operations.list()) == 2
+
+
+async def test_what_is_always_due_starves_nothing(world: World) -> None:
+    schedule = world.schedule(CareIntervals(60.0, 120.0))
+
+    for _ in range(6):
+        await schedule.look(up_seconds=LONG_UP)
+        await world.finish()
+        world.at += 60.0
+
+    assert world.ran.count("verify-mirror") >= 2
 
 
 async def test_it_looks_by_itself_until_it_is_ended(world: World) -> None:
