@@ -69,7 +69,7 @@ class Damaged(StoreError):
     pass
 
 
-PatchType = Literal["merge", "json", "apply"]
+PatchType = Literal["merge", "strategic", "json", "apply"]
 Subresource = Literal["", "status"]
 Propagation = Literal["Background", "Foreground", "Orphan"]
 
@@ -77,6 +77,8 @@ Propagation = Literal["Background", "Foreground", "Orphan"]
 @dataclass(frozen=True, slots=True)
 class Patch:
     """A change: RFC 7396 merge patch (an object), RFC 6902 JSON patch (a list), or server-side apply.
+
+    A `strategic` merge patch is for Kubernetes' own kinds only.
 
     For `apply`, `manager` is the field manager. A merge patch that carries `metadata.resourceVersion` is
     conditional on it.

@@ -24,6 +24,7 @@ from appliance.store.base import (
     Subresource,
 )
 from appliance.store.patches import json_patch, merge_patch
+from appliance.store.strategic import has_strategy, strategic_patch
 from appliance.store.tables import Key, Stored, Transaction
 
 UNNAMED_MANAGER = "skerry"
@@ -49,6 +50,8 @@ def check_patch(kind: Kind, patch: Patch) -> None:
         raise Malformed(
             f"a {patch.type} patch of a {kind} is a JSON {'list' if patch.type == 'json' else 'object'}"
         )
+    if patch.type == "strategic" and not has_strategy(kind):
+        raise Malformed(f"a {kind} has no strategic merge patches", hint="send a merge patch")
     validation.check_depth(patch.body)
 
 
@@ -99,15 +102,16 @@ def patch(
     uid: str,
     now: datetime,
 ) -> Document:
-    """Change an object by a patch of any of the three types."""
+    """Change an object by a patch of any type."""
     if isinstance(patch.body, dict) and patch.type == "apply":
         return _apply(tables, kind, key, patch, intent=patch.body, subresource=subresource, uid=uid, now=now)
     stored = _found(tables, kind, key)
-    patched = (
-        json_patch(stored.document, patch.body)
-        if isinstance(patch.body, list)
-        else merge_patch(stored.document, patch.body)
-    )
+    if isinstance(patch.body, list):
+        patched = json_patch(stored.document, patch.body)
+    elif patch.type == "strategic":
+        patched = strategic_patch(kind, stored.document, patch.body)
+    else:
+        patched = merge_patch(stored.document, patch.body)
     return _put(
         tables, stored, prepare(kind, patched), subresource=subresource, manager=patch.manager, now=now
     )

@@ -101,8 +101,10 @@ class Objects:
 
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
         await self._check(request, target, "patch")
-        patch = await requests.read_patch(request)
-        warnings = _check_fields(request.query, target.kind, patch.body)
+        patch = await requests.read_patch(request, target.kind)
+        # A strategic patch has directives beside the fields.
+        said = {} if patch.type == "strategic" else patch.body
+        warnings = _check_fields(request.query, target.kind, said)
         is_new = patch.type == "apply" and not await self._exists(target)
         if is_new:
             await self._check(request, target, "create")

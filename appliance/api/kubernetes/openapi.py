@@ -14,6 +14,7 @@ from appliance.api.kubernetes import openapi_protobuf
 from appliance.api.kubernetes.core_schemas import CORE_PROPERTIES, OBJECT_META, TYPE_META
 from appliance.resources.meta import Document, Kind
 from appliance.resources.schemas import FREE, Schema, object_schema
+from appliance.store.strategic import has_strategy
 
 V2_PROTOBUF_ACCEPTED = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 # Upstream answers with another name than it is asked by: an @ cannot stand in a media type.
@@ -117,8 +118,14 @@ def _operation(kind: Kind, action: str, parameters: Sequence[str] = ()) -> Docum
     if action in ("post", "put"):
         operation["requestBody"] = {"content": content}
     if action == "patch":
-        operation["requestBody"] = {"content": {patch: {"schema": {"type": "object"}} for patch in _PATCHES}}
+        operation["requestBody"] = {
+            "content": {patch: {"schema": {"type": "object"}} for patch in _patches(kind)}
+        }
     return operation
+
+
+def _patches(kind: Kind) -> list[str]:
+    return [patch for patch in _PATCHES if has_strategy(kind) or "strategic" not in patch]
 
 
 def _gvk(kind: Kind) -> Document:
@@ -151,7 +158,7 @@ def _patch_v2(kind: Kind) -> Document:
     operation = _operation(kind, "patch", (*_WRITE_PARAMETERS, "force"))
     return {
         "operationId": operation["operationId"],
-        "consumes": list(_PATCHES),
+        "consumes": _patches(kind),
         "parameters": [
             {"name": each["name"], "in": "query", "type": "string"} for each in operation["parameters"]
         ],

@@ -27,6 +27,7 @@ from appliance.store.base import (
     TooLarge,
 )
 from appliance.store.selectors import parse_field_selector, parse_label_selector
+from appliance.store.strategic import has_strategy
 
 Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
 # Raises when the caller may not.
@@ -37,11 +38,10 @@ MAX_LIMIT = 100_000
 
 _PATCH_TYPES: Mapping[str, PatchType] = {
     "application/merge-patch+json": "merge",
-    "application/strategic-merge-patch+json": "merge",
+    "application/strategic-merge-patch+json": "strategic",
     "application/json-patch+json": "json",
     "application/apply-patch+yaml": "apply",
 }
-_STRATEGIC = "application/strategic-merge-patch+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +154,13 @@ async def read_document(request: web.Request) -> Document:
     return _object(parse_json(content))
 
 
-async def read_patch(request: web.Request) -> Patch:
+async def read_patch(request: web.Request, kind: Kind) -> Patch:
     """Read a patch; its type is the content type. Raises Malformed, Unsupported or TooLarge."""
     patch_type = _PATCH_TYPES.get(request.content_type)
-    if patch_type is None:
+    if patch_type is None or (patch_type == "strategic" and not has_strategy(kind)):
+        known = [name for name in _PATCH_TYPES if "strategic" not in name or has_strategy(kind)]
         raise Unsupported(
-            f"a patch of type {request.content_type[:80]} is not read here",
-            hint=f"there are {', '.join(_PATCH_TYPES)}",
+            f"a patch of type {request.content_type[:80]} is not read here: there are {', '.join(known)}"
         )
     content = await _read(request)
     manager = field_manager(request)
@@ -173,10 +173,7 @@ async def read_patch(request: web.Request) -> Patch:
         if not isinstance(value, list) or not all(isinstance(operation, dict) for operation in value):
             raise Malformed("a JSON patch is a list of operations")
         return Patch("json", value, manager=manager)
-    body = _object(value)
-    return Patch(
-        "merge", _without_directives(body) if request.content_type == _STRATEGIC else body, manager=manager
-    )
+    return Patch(patch_type, _object(value), manager=manager)
 
 
 async def read_delete_options(request: web.Request) -> DeleteOptions:
@@ -262,17 +259,6 @@ def _object(value: object) -> Document:
     if not isinstance(value, dict):
         raise Malformed("the body is no object")
     return value
-
-
-def _without_directives(value: Document) -> Document:
-    """A strategic merge patch as a plain one: lists are replaced. What that cannot say is refused."""
-    plain = {}
-    for key, child in value.items():
-        if key == "$patch" or key.startswith("$deleteFromPrimitiveList/"):
-            raise Malformed(f"the strategic directive {key!r} is not known here", hint="send a merge patch")
-        if not (key == "$retainKeys" or key.startswith("$setElementOrder/")):
-            plain[key] = _without_directives(child) if isinstance(child, dict) else child
-    return plain
 
 
 def _flag(query: Mapping[str, str], name: str) -> bool:

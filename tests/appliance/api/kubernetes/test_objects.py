@@ -103,19 +103,18 @@ async def test_dates_and_numbers_for_keys_in_yaml_are_texts(face: Face) -> None:
     assert created["data"] == {"1": "2026-01-01", "true": "x"}
 
 
-async def test_a_strategic_patch_is_read_as_a_merge_or_refused(face: Face) -> None:
+async def test_a_strategic_patch_is_for_kubernetes_own_kinds(face: Face) -> None:
     strategic = {"Content-Type": "application/strategic-merge-patch+json"}
     await face.ask("POST", SECRETS, {"metadata": {"name": "s"}, "data": {"a": "YQ=="}}, status=201)
+    await face.ask("POST", MACHINES, machine("m"), status=201)
 
-    body = {"$setElementOrder/x": [], "data": {"$retainKeys": ["b"], "b": "Yg=="}}
-    assert (await face.ask("PATCH", f"{SECRETS}/s", body, headers=strategic))["data"] == {
-        "a": "YQ==",
-        "b": "Yg==",
-    }
-    refused = await face.ask(
-        "PATCH", f"{SECRETS}/s", {"data": {"$patch": "replace"}}, status=400, headers=strategic
-    )
+    body = {"data": {"$retainKeys": ["b"], "b": "Yg=="}}
+    assert (await face.ask("PATCH", f"{SECRETS}/s", body, headers=strategic))["data"] == {"b": "Yg=="}
+    unread = {"data": {"$patch": "mince"}}
+    refused = await face.ask("PATCH", f"{SECRETS}/s", unread, status=400, headers=strategic)
     assert "$patch" in refused["message"]
+    refused = await face.ask("PATCH", f"{MACHINES}/m", {}, status=415, headers=strategic)
+    assert refused["reason"] == "UnsupportedMediaType"
 
 
 async def test_a_list_comes_in_pages_selected_by_labels(face: Face) -> None:
