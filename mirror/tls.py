@@ -23,7 +23,7 @@ RECORD_BYTES: Final = 16 * 1024  # RFC 8446 5.1
 # The order that Go's servers and clients have too: the longer key costs both ends more. A client that puts
 # ChaCha20 first has no AES in hardware, and gets it.
 TLS13_SUITES: Final = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-TLS12_SUITES: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+TLS12_SUITES: Final = b"ECDHE+AESGCM+AES128:ECDHE+AESGCM:ECDHE+CHACHA20"
 OP_PRIORITIZE_CHACHA: Final = 1 << 21  # SSL_CTX_set_options(3); pyOpenSSL has no name for it
 MODE_ENABLE_PARTIAL_WRITE: Final = 1  # SSL_CTX_set_mode(3)
 
@@ -50,7 +50,7 @@ def load_tls(certificate: Path, key: Path | None = None) -> TlsContext:
     except SSL.Error as error:
         raise SettingInvalid(
             f"the certificate {certificate} with the key {key} cannot be used for TLS",
-            hint="both must be PEM, the server's certificate first; the key must be its own, without passphrase",
+            hint="both must be PEM, the server's certificate first; the key its own, without a passphrase",
         ) from error
     return context
 

@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from mirror.tls import RECORD_BYTES, TlsContext, TlsSession, Wait
+from mirror.tls import TlsContext, TlsSession, Wait
 
 log = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS: Final = 30.0
 READ_BYTES: Final = 256 * 1024
+SMALL_RECORD: Final = 4 * 1024  # mostly a whole request: asking for more would be in vain
 HIGH_WATER: Final = 64 * 1024
 LOW_WATER: Final = 16 * 1024
 ACCEPTS_AT_ONCE: Final = 64
@@ -42,7 +43,9 @@ class TlsListener:
         self._watch()
 
     def close(self) -> None:
-        """Stop accepting; connections that are past their handshake stay."""
+        """Stop accepting; connections that are past their handshake stay. May be said twice."""
+        if self._sock.fileno() < 0:
+            return
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove_reader(self._sock)
@@ -220,7 +223,7 @@ class TlsTransport(asyncio.Transport):
                     break
                 pieces.append(piece)
                 count += len(piece)
-                if len(piece) < RECORD_BYTES:  # mostly the last; if not, the loop calls again
+                if len(piece) < SMALL_RECORD:
                     break
         finally:
             if pieces:

@@ -4,13 +4,16 @@ import http.client
 import os
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mirror.errors import SettingInvalid
 from mirror.limits import Patience
 from mirror.oci import digest_of
+from mirror.tls import load_tls
 from tests.mirror.certificates import Certificate, make_certificate
 from tests.mirror.running import RunningMirror, wait_until
 from tests.mirror.serving import ServingMirror
@@ -162,6 +165,77 @@ def test_the_end_of_an_answer_is_told_from_a_broken_connection(
             received += data
 
     assert received.endswith(b"{}")
+
+
+def test_a_slow_client_gets_every_byte_in_its_place(
+    tls_mirror: RunningMirror, certificate: Certificate
+) -> None:
+    content = b"".join(os.urandom(1024) + BIG for _ in range(4))
+    connection = connect(tls_mirror.address, certificate)
+    connection.request("GET", stored(tls_mirror, content))
+    response = connection.getresponse()
+
+    received = bytearray()
+    while data := response.read(3 * 1024 * 1024):
+        received += data
+        time.sleep(0.06)  # longer than a burst is patient
+
+    assert received == content
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("version", "suite"),
+    [
+        (ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-GCM-SHA256"),
+        (ssl.TLSVersion.TLSv1_3, "TLS_AES_128_GCM_SHA256"),
+    ],
+    ids=["1.2", "1.3"],
+)
+def test_both_ends_spend_little_on_encryption(
+    tls_mirror: RunningMirror, certificate: Certificate, version: ssl.TLSVersion, suite: str
+) -> None:
+    context = ssl.create_default_context(cafile=certificate.certificate)
+    context.maximum_version = version
+    connection = http.client.HTTPSConnection(tls_mirror.address, context=context, timeout=30)
+    connection.request("GET", stored(tls_mirror, BIG))
+
+    assert connection.getresponse().read() == BIG
+    assert isinstance(connection.sock, ssl.SSLSocket)
+    cipher = connection.sock.cipher()
+    assert cipher is not None
+    assert cipher[0] == suite
+    connection.close()
+
+
+def test_what_is_older_than_tls_1_2_is_refused(tls_mirror: RunningMirror, certificate: Certificate) -> None:
+    context = ssl.create_default_context(cafile=certificate.certificate)
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    connection = http.client.HTTPSConnection(tls_mirror.address, context=context, timeout=30)
+
+    with pytest.raises(ssl.SSLError):
+        connection.request("GET", "/v2/")
+
+
+def test_a_key_that_is_not_the_certificates_is_said_so(tmp_path: Path, certificate: Certificate) -> None:
+    other = make_certificate(tmp_path / "other")
+    with pytest.raises(SettingInvalid, match=r"ca\.crt with the key .*other/server\.key cannot be used"):
+        load_tls(certificate.certificate, other.key)
+
+    certificate.certificate.write_text("no certificate")
+    with pytest.raises(SettingInvalid, match="cannot be used"):
+        load_tls(certificate.certificate, certificate.key)
+    with pytest.raises(FileNotFoundError):
+        load_tls(certificate.certificate, tmp_path / "none")
+
+
+def test_a_chain_and_its_key_may_be_one_file(certificate: Certificate) -> None:
+    both = certificate.key.read_bytes() + certificate.certificate.read_bytes()
+    certificate.certificate.write_bytes(both)
+
+    load_tls(certificate.certificate)
 
 
 def test_the_program_serves_tls(tmp_path: Path, certificate: Certificate) -> None:
