@@ -7,7 +7,7 @@ Flags stand above environment variables, those above the file. Secrets never sta
 import os
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -31,6 +31,8 @@ class ServeConfig(
     advertise_url: str = ""
     site: str = ""
     discovery: bool = True
+    store: Literal["sqlite", "kubernetes"] = "sqlite"
+    kubeconfig: str = ""
     mirror_quota: str = ""
     mirror_keep_free: str = ""
     mirror_htpasswd: str = ""

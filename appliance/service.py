@@ -50,7 +50,9 @@ from appliance.mirror_accounts import MirrorAccounts
 from appliance.mirror_process import MirrorProcess
 from appliance.mirror_schedule import MirrorSchedule
 from appliance.mirror_settings import read_intervals, read_limits
+from appliance.moving.place import check_place
 from appliance.operations import Operations
+from appliance.store.base import Store
 from appliance.store.sqlite import SqliteStore, utc_now
 from mirror.registry import Registry
 
@@ -102,7 +104,7 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
         stack.push_async_callback(mirror.stop)
         stack.callback(mirror_started.cancel)
 
-        store = stack.enter_context(closing(SqliteStore.open(data / "skerry.db")))
+        store = await _open_store(config, data, stack)
         registry = stack.enter_context(
             closing(await asyncio.to_thread(Registry, data / "mirror", limits=limits))
         )
@@ -263,6 +265,17 @@ async def _serve_until_signal(config: ServeConfig) -> None:
 @dataclass(slots=True)
 class _State:
     is_ready: bool = False
+
+
+async def _open_store(config: ServeConfig, data: Path, stack: AsyncExitStack) -> Store:
+    """The store that the settings name, if it is the one that holds this folder's objects."""
+    check_place(data, config.store)
+    if config.store == "sqlite":
+        return stack.enter_context(closing(SqliteStore.open(data / "skerry.db")))
+    from appliance.store.kubernetes import KubernetesStore  # slow to import, and only hosted mode needs it
+
+    kubeconfig = Path(config.kubeconfig) if config.kubeconfig else None
+    return await stack.enter_async_context(await KubernetesStore.open(kubeconfig))
 
 
 def _describe(endpoints: Endpoints, site: str) -> contract.VersionInfo:

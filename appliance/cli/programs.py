@@ -62,6 +62,14 @@ def serve(
         str | None,
         typer.Option("--mirror-verify-every", metavar="INTERVAL", help="Check every byte; 7d, 0 is never."),
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", metavar="STORE", help="sqlite, in DATA; or kubernetes, a cluster."),
+    ] = None,
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option("--kubeconfig", metavar="FILE", help="The cluster; else the one this pod is in."),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE", help="Settings; else DATA/skerry.toml if there."),
@@ -82,6 +90,8 @@ def serve(
         "advertise_url": advertise_url,
         "site": site,
         "discovery": discovery,
+        "store": store,
+        "kubeconfig": str(kubeconfig) if kubeconfig else None,
         "mirror_quota": mirror_quota,
         "mirror_keep_free": mirror_keep_free,
         "mirror_htpasswd": str(mirror_htpasswd) if mirror_htpasswd else None,
@@ -93,6 +103,8 @@ def serve(
     settings = msgspec.structs.replace(
         base, **{key: value for key, value in given.items() if value is not None}
     )
+    if settings.store not in ("sqlite", "kubernetes"):
+        raise CommandFailed("Usage", f"There is no store {store!r}.", hint="--store sqlite or kubernetes")
     if not settings.data:
         raise CommandFailed("Usage", "Say where to keep everything: --data DIR.")
 

@@ -1,7 +1,7 @@
 """An appliance's data folder as a whole: saved to a file, brought back, moved into a cluster and out of it.
 
 Each of these needs the folder for itself, but a backup, which reads a consistent copy of the store also while
-the appliance runs. What the folder's store is now is written in `store.json`, which `skerry serve` reads.
+the appliance runs. Where the objects are after a move is written down (`appliance.moving.place`).
 """
 
 import asyncio
@@ -14,15 +14,15 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from appliance.errors import ConfigurationError
-from appliance.files import PRIVATE, make_private_directory, sync_directory, write_durably
+from appliance.files import PRIVATE, make_private_directory, sync_directory
 from appliance.moving.backup import Backup, Contents, read_backup, write_backup, write_files
 from appliance.moving.errors import TargetInUse
 from appliance.moving.objects import kind_of
+from appliance.moving.place import check_place, write_place
 from appliance.moving.stores import Moved, Told, move, ours, read_all
 from appliance.resources.meta import Document, Kind, decode
 from appliance.store import validation
@@ -32,15 +32,6 @@ from appliance.store.kubernetes import KubernetesStore
 from appliance.store.sqlite import SqliteStore
 
 DATABASE = "skerry.db"
-PLACE = "store.json"
-Where = Literal["sqlite", "kubernetes"]
-
-
-class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`store.json`: which engine holds this appliance's objects, since when."""
-
-    store: Where
-    since: str
 
 
 def told_nothing(done: int, total: int) -> None:
@@ -49,21 +40,6 @@ def told_nothing(done: int, total: int) -> None:
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-def check_place(data: Path, wanted: Where) -> None:
-    """Raise ConfigurationError if the folder's objects are in the other store."""
-    try:
-        place = msgspec.json.decode((data / PLACE).read_bytes(), type=Place)
-    except FileNotFoundError:
-        return
-    except msgspec.MsgspecError as error:
-        raise ConfigurationError(f"{data / PLACE} cannot be read: {error}") from error
-    if place.store != wanted:
-        raise ConfigurationError(
-            f"the objects of {data} moved to the {place.store} store at {place.since}",
-            hint=f"start it with --store {place.store}, or: skerry store migrate --to {wanted}",
-        )
 
 
 def back_up(
@@ -122,7 +98,7 @@ def move_to_kubernetes(data: Path, kubeconfig: Path | None, *, told: Told = told
                 return await move(await read_all(source), target, told=told)
 
     moved = asyncio.run(work())
-    _write_place(data, "kubernetes")
+    write_place(data, "kubernetes", at=now())
     return moved
 
 
@@ -138,7 +114,7 @@ def move_to_sqlite(data: Path, kubeconfig: Path | None) -> Moved:
     _remove_side_files(making)
     making.rename(data / DATABASE)
     sync_directory(data)
-    _write_place(data, "sqlite")
+    write_place(data, "sqlite", at=now())
     return Moved(len(documents), len(documents))
 
 
@@ -238,8 +214,3 @@ def _remove_database(path: Path) -> None:
 def _remove_side_files(path: Path) -> None:
     for ending in ("-wal", "-shm", ".lock"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
-
-
-def _write_place(data: Path, store: Where) -> None:
-    place = Place(store=store, since=now().strftime("%Y-%m-%dT%H:%M:%SZ"))
-    write_durably(data / PLACE, msgspec.json.encode(place), mode=PRIVATE)

@@ -15,6 +15,7 @@ from appliance.errors import ConfigurationError
 from appliance.moving import folders
 from appliance.moving.backup import MANIFEST, OBJECTS, SIGNER, read_backup
 from appliance.moving.errors import BackupUnusable, TargetInUse, WrongPassphrase, WrongSigner
+from appliance.moving.place import check_place, write_place
 from appliance.resources.core import SECRET
 from appliance.resources.machine_inventory import MACHINE_INVENTORY
 from appliance.resources.machine_registration import MACHINE_REGISTRATION
@@ -258,11 +259,11 @@ def test_a_sound_store_has_no_troubles(data: Path) -> None:
 
 
 def test_a_folder_whose_objects_moved_away_says_where(data: Path) -> None:
-    (data / folders.PLACE).write_text('{"store": "kubernetes", "since": "2026-11-21T00:00:00Z"}')
+    write_place(data, "kubernetes", at=datetime(2026, 11, 21, tzinfo=UTC))
 
     with pytest.raises(ConfigurationError, match="moved to the kubernetes store"):
-        folders.check_place(data, "sqlite")
-    folders.check_place(data, "kubernetes")
+        check_place(data, "sqlite")
+    check_place(data, "kubernetes")
 
 
 def test_a_folder_without_an_appliance_is_no_backup(tmp_path: Path) -> None:
