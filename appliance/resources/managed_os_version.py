@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from appliance.resources.machine_registration import GROUP, VERSION
-from appliance.resources.meta import Column, Kind, Resource
+from appliance.resources.meta import Column, Document, Kind, Resource
 from appliance.resources.system_upgrade_plan import ContainerSpec
 
 
@@ -28,6 +28,7 @@ class ManagedOSVersionSpec(msgspec.Struct, frozen=True, kw_only=True, rename="ca
 
 class ManagedOSVersion(Resource, frozen=True, kw_only=True):
     spec: ManagedOSVersionSpec = ManagedOSVersionSpec()
+    status: Document = msgspec.field(default_factory=dict)
 
 
 MANAGED_OS_VERSION = Kind(

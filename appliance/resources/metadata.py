@@ -3,7 +3,7 @@
 import msgspec
 
 from appliance.resources.machine_registration import GROUP, VERSION
-from appliance.resources.meta import Column, Kind, Resource
+from appliance.resources.meta import Column, Document, Kind, Resource
 
 
 class MetadataSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -19,6 +19,7 @@ class MetadataSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
 
 class Metadata(Resource, frozen=True, kw_only=True):
     spec: MetadataSpec = MetadataSpec()
+    status: Document = msgspec.field(default_factory=dict)
 
 
 METADATA = Kind(

@@ -36,6 +36,7 @@ class RolloutSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     max_unavailable: Hosts that may be upgrading at a time.
     soak_seconds: Seconds to wait after a wave before the next.
     paused: Start no further host.
+    cloud_config: cloud-init or yip configuration to put on the hosts.
     """
 
     image: str = ""
@@ -66,7 +67,13 @@ class RolloutHost(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
 
 
 class RolloutWave(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """`through` is the name of its last host when the waves were made; later ones join the last wave."""
+    """How far one wave is. Hosts that came after the waves were made join the last.
+
+    through: Name of its last host when the waves were made.
+    hosts: Hosts in it.
+    updated: Hosts of it that run the image.
+    failed: Hosts of it that do not and should.
+    """
 
     through: str = ""
     hosts: int = 0
@@ -88,6 +95,7 @@ class RolloutStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     failed: Hosts that do not and should.
     started_at: When the first host was started.
     finished_at: When the last host was done.
+    waves: How far each wave is.
     hosts: Each host on its way.
     conditions: What else is known.
     """
