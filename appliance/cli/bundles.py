@@ -2,20 +2,18 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from appliance.cli import following
 from appliance.cli.exits import CommandFailed
-from appliance.cli.options import DryRun, FormatOption, OutputOption, Server, absolute, connect
+from appliance.cli.options import DryRun, OutputOption, Server, absolute, connect
 from appliance.cli.output import Output, print_data, print_lines, print_table, render_age, talk
-
-if TYPE_CHECKING:
-    from bundles.manifest import BundleManifest
-    from bundles.pack import Source
+from appliance.cli.packing import pack_bundle, print_manifest
 
 app = typer.Typer(help="Bundles: signed folders of images that cross the air gap.", no_args_is_help=True)
+app.command("pack")(pack_bundle)
 
 BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE")]
 Wait = Annotated[
@@ -38,24 +36,6 @@ def make_key(name: Annotated[Path, typer.Argument(metavar="NAME")]) -> None:
     print_lines([key.key_id])
 
 
-@app.command("pack")
-def pack_bundle(
-    images: Annotated[list[str], typer.Argument(metavar="LAYOUT=REPOSITORY:TAG...")],
-    key: Annotated[Path, typer.Option("--key", help="The private key that signs.")],
-    bundle: Annotated[Path, typer.Option("--output", help="The bundle to make; a new folder.")],
-    name: Annotated[str, typer.Option("--name", help="What the bundle is called.")],
-    sequence: Annotated[int, typer.Option("--sequence", min=0, help="Grows with every edition.")] = 0,
-    output: FormatOption = Output.TABLE,
-) -> None:
-    """Pack OCI image layouts into a signed bundle. LAYOUT#NAME picks one image of several."""
-    from bundles.pack import pack
-    from bundles.signing import load_private_key
-
-    sources = [_parse_source(text) for text in images]
-    manifest = pack(sources, bundle, key=load_private_key(key), name=name, sequence=sequence)
-    _print_manifest(manifest, output, verb="packed")
-
-
 @app.command("verify")
 def verify_bundle(
     bundle: BundlePath,
@@ -71,7 +51,7 @@ def verify_bundle(
     if not trusted:
         raise CommandFailed("Usage", "Say whose signature counts: --trust FILE.pub.")
     keys = [parse_public_key(path.read_bytes(), name=str(path)) for path in trusted]
-    _print_manifest(check_bundle(bundle, trust_of(*keys)), output, verb="verified")
+    print_manifest(check_bundle(bundle, trust_of(*keys)), output, verb="verified")
 
 
 @app.command("load")
@@ -160,25 +140,3 @@ def _print_preview(found: Mapping[str, Any]) -> None:
         f"{found['blobsToCopy']} blobs, {found['bytesToCopy'] / 1e6:.1f} MB, would be copied; "
         f"{found['blobsPresent']} are there (dry run)."
     )
-
-
-def _parse_source(text: str) -> "Source":
-    from bundles.pack import Source
-
-    layout, equals, reference = text.rpartition("=")
-    if not equals or not layout or not reference:
-        raise CommandFailed("Usage", f"{text!r} is not LAYOUT=REPOSITORY:TAG.")
-    path, _, name = layout.partition("#")
-    return Source(layout=Path(path), reference=reference, name=name)
-
-
-def _print_manifest(manifest: "BundleManifest", output: Output, *, verb: str) -> None:
-    if output in (Output.JSON, Output.YAML):
-        print_data(manifest, output)
-    elif output is Output.NAME:
-        print_lines([f"bundle/{manifest.name}"])
-    else:
-        megabytes = manifest.size / 1e6
-        print_lines([f"bundle/{manifest.name} {verb}: {len(manifest.images)} images, {megabytes:.1f} MB"])
-        rows = [[image.reference, image.version, image.digest] for image in manifest.images]
-        print_table(("REFERENCE", "VERSION", "DIGEST"), rows)

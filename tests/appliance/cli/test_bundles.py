@@ -11,6 +11,7 @@ from bundles.images.small import build_small_image
 from tests.appliance.bundling import make_bundle
 from tests.appliance.cli.typing_in import Terminal
 from tests.appliance.running import Appliance
+from tests.mirror.running import RunningMirror
 
 
 def test_from_key_to_mirror(skerry: Terminal, appliance: Appliance, tmp_path: Path) -> None:
@@ -50,6 +51,46 @@ def test_from_key_to_mirror(skerry: Terminal, appliance: Appliance, tmp_path: Pa
     assert (result["blobsWritten"], result["images"]) == (0, ["skerry/way-os:v1"])
     version = appliance.client().get_object(MANAGED_OS_VERSION, "way-os-v1")
     assert version["spec"]["metadata"]["upgradeImage"] == f"{appliance.mirror}/skerry/way-os@{digest}"
+
+
+def test_an_image_of_a_registry_is_packed(skerry: Terminal, tmp_path: Path) -> None:
+    assert skerry("bundle", "keygen", str(tmp_path / "floor")).code == 0
+    (tmp_path / "out").mkdir()
+    with RunningMirror(tmp_path / "root") as registry:
+        digest = registry.push_image("upstream/app", "1.2")
+
+        packed = skerry(
+            *("bundle", "pack", f"docker://{registry.address}/upstream/app:1.2=apps/app:v1", "--plain-http"),
+            *("--key", str(tmp_path / "floor.key"), "--output", str(tmp_path / "out/b"), "--name", "b"),
+        )
+
+    assert packed.code == 0, packed.err
+    assert packed.out.splitlines()[2].split() == ["apps/app:v1", "v1", digest]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b"]
+    verified = skerry("bundle", "verify", str(tmp_path / "out/b"), "--trust", str(tmp_path / "floor.pub"))
+    assert verified.code == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "said"),
+    [
+        ("docker://127.0.0.1:1/a:v1=a:v1", 1, "127.0.0.1:1"),
+        ("docker://a:v1=a:v1", 2, "names no registry"),
+        ("docker://127.0.0.1:1/a:v1", 2, "is not SOURCE=REPOSITORY:TAG"),
+    ],
+)
+def test_a_registry_that_cannot_be_used_leaves_nothing(
+    skerry: Terminal, tmp_path: Path, source: str, code: int, said: str
+) -> None:
+    assert skerry("bundle", "keygen", str(tmp_path / "floor")).code == 0
+
+    refused = skerry(
+        *("bundle", "pack", source, "--plain-http", "--key", str(tmp_path / "floor.key")),
+        *("--output", str(tmp_path / "b"), "--name", "b"),
+    )
+
+    assert (refused.code, said in refused.err) == (code, True), refused.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["floor.key", "floor.pub"]
 
 
 def test_progress_is_talk_and_the_outcome_is_data(
