@@ -13,6 +13,7 @@ PACKAGES = {
     "helm": "helm.sh/helm/v3/cmd/helm",
     "regctl": "github.com/regclient/regclient/cmd/regctl",
     "containerd": ".",
+    "k3s": ".",
 }
 
 Client = Callable[..., str]  # the words of the command line; what it says on stdout

@@ -1,4 +1,4 @@
-"""crane, oras, helm, regctl and containerd, with TLS and without: the same digests out as in.
+"""crane, oras, helm, regctl, containerd and k3s, with TLS and without: the same digests out as in.
 
 They are built from `clients/*/go.mod`. skopeo, umoci and oras-py are in `test_interop.py`.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.nodes import render_hosts_toml
+from mirror.nodes import render_hosts_toml, render_registries_yaml
 from mirror.oci import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, digest_of
 from tests.go_builds import has_go
 from tests.mirror.boxes import Box, blobs_of, make_layout, tar_of
@@ -226,6 +226,25 @@ def test_containerd_pulls_a_plain_name_as_any_registrys(
     assert json.loads(containerd("docker.io/rancher/pause:3.6", "out"))["digest"] == digest
     with pytest.raises(AssertionError, match="not found"):
         containerd("docker.io/rancher/pause:3.7", "out2")
+
+
+def test_k3s_pulls_by_its_registries_yaml(
+    box: Box, clients: dict[str, Client], crane: Client, tmp_path: Path
+) -> None:
+    """A registry with no entry of its own comes to the mirror too."""
+    mirror_url = f"{'https' if box.ca else 'http'}://{box.address}"
+    rendered = render_registries_yaml(mirror_url, ca_file=str(box.ca) if box.ca else "")
+    (tmp_path / "registries.yaml").write_text(rendered)
+    names = ["docker.io/library/nginx", "registry.k8s.io/pause", "box.invalid/app"]
+    digests = {name: make_layout(tmp_path / name, platforms=("amd64",)) for name in names}
+    for name in names:
+        crane("push", name, f"{box.address}/{name}:v1")
+
+    for name, digest in digests.items():
+        pulled = clients["k3s"]("-registries", "registries.yaml", "-out", f"out/{name}", f"{name}:v1")
+        assert json.loads(pulled)["digest"] == digest
+        blobs = {path.name: path.read_bytes() for path in (tmp_path / "out" / name).iterdir()}
+        assert blobs == blobs_of(tmp_path / name)
 
 
 @pytest.fixture

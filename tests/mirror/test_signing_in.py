@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.nodes import render_hosts_toml
+from mirror.nodes import render_hosts_toml, render_registries_yaml
 from tests.go_builds import has_go
 from tests.mirror.boxes import FLOOR, Box, blobs_of, make_layout, open_closed_box
 from tests.mirror.go_clients import Client, make_clients
@@ -102,6 +102,25 @@ def test_containerd_pulls_a_closed_repository_with_what_its_file_says(
     )
     with pytest.raises(AssertionError, match="401"):
         clients["containerd"]("-hosts", "unknown", "-out", "out2", "quay.io/closed/app:v1")
+
+
+def test_k3s_pulls_a_closed_repository_with_what_its_file_says(
+    box: Box, clients: dict[str, Client], tmp_path: Path
+) -> None:
+    digest = make_layout(tmp_path / "in")
+    sign_in(clients, box, "crane")
+    clients["crane"]("push", "in", f"{box.address}/closed/app:v1")
+    for name, login in (("known", FLOOR), ("unknown", None)):
+        text = render_registries_yaml(f"https://{box.address}", ca_file=str(box.ca), login=login)
+        (tmp_path / f"{name}.yaml").write_text(text)
+    pull = ("-out", "out", "box.invalid/closed/app:v1")
+    (tmp_path / "home" / "config.json").unlink()  # what crane knows, every program of its library would use
+
+    pulled = clients["k3s"]("-registries", "known.yaml", *pull)
+
+    assert json.loads(pulled)["digest"] == digest
+    with pytest.raises(AssertionError, match="UNAUTHORIZED"):
+        clients["k3s"]("-registries", "unknown.yaml", *pull)
 
 
 def test_skopeo_pushes_with_a_name(box: Box, tmp_path: Path) -> None:
