@@ -8,14 +8,15 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import islice
+from typing import TypeAlias
 
 import msgspec
 
 from appliance.resources.meta import Document, Kind
 from appliance.resources.schemas import object_schema
 from appliance.resources.tidying import prune, tidy
-from appliance.resources.tidying import unknown_fields as unknown_fields
 from appliance.resources.violations import duplicates, violations
 from appliance.store.base import Invalid, Malformed
 
@@ -25,6 +26,8 @@ _SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+
+Container: TypeAlias = dict[str, object] | list[object]
 
 # Of many violations, as many are told as fit on a screen.
 _TOLD = 8
@@ -44,9 +47,14 @@ def check_shape(kind: Kind, document: Document) -> None:
 
 def check_depth(value: object) -> None:
     """Check that a JSON value is not nested absurdly. Raises Malformed."""
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [child for parent in level for child in _children(parent)]
+    level: list[Container] = [[value]]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, (dict, list))
+        ]
         if not level:
             return
     raise Malformed(f"the object is nested more than {MAX_DEPTH} levels deep")
@@ -124,9 +132,15 @@ def _strings(metadata: Document, field: str) -> Iterator[tuple[str, str]]:
 
 
 def _check_key(key: str, where: str) -> None:
-    prefix, slash, name = key.rpartition("/")
-    if not _LABEL_KEY.fullmatch(name) or (slash and not _SUBDOMAIN.fullmatch(prefix)):
+    if not _is_key(key):
         raise Invalid(f"{where}: {key[:260]!r} cannot be a key")
+
+
+@lru_cache(maxsize=4096)
+def _is_key(key: str) -> bool:
+    """The same few keys are on all of a fleet's objects."""
+    prefix, slash, name = key.rpartition("/")
+    return bool(_LABEL_KEY.fullmatch(name) and (not slash or _SUBDOMAIN.fullmatch(prefix)))
 
 
 def _check_conditions(document: Document) -> None:
@@ -158,9 +172,3 @@ def _sentence(message: str) -> str:
     problem, separator, path = message.partition(" - at `$")
     text = problem[:1].lower() + problem[1:].replace("`", "")
     return f"{path.strip('`').removeprefix('.')}: {text}" if separator else text
-
-
-def _children(value: object) -> list[object]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
