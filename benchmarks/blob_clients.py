@@ -106,7 +106,7 @@ def count_lists(target: Target, path: str, seconds: float, names: int) -> int:
 
 
 def name_suite(target: Target) -> str:
-    """The cipher suite that this client and the server agree on; a ratio between two of them would mislead."""
+    """The cipher suite that this client and the server agree on: a ratio between two would mislead."""
     with _connect(target) as sock:
         cipher = sock.cipher() if isinstance(sock, ssl.SSLSocket) else None
     return cipher[0] if cipher is not None else "plain"
