@@ -16,10 +16,19 @@ from appliance.cli import following, mirror_copies, mirror_nodes
 from appliance.cli.bundles import Wait, waits
 from appliance.cli.exits import CommandFailed
 from appliance.cli.options import DryRun, OutputOption, Server, connect
-from appliance.cli.output import Output, print_data, print_lines, print_table, talk
+from appliance.cli.output import (
+    Output,
+    print_data,
+    print_lines,
+    print_table,
+    render_age,
+    talk,
+)
 from appliance.cli.progress import Telling
 
 if TYPE_CHECKING:
+    from mirror.care import Chore
+    from mirror.collection import Reason
     from mirror.registry import Registry
 
 app = typer.Typer(
@@ -81,7 +90,7 @@ def measure(root: Root = None, output: OutputOption = Output.TABLE) -> None:
             f"{found.blobs} blobs, {render_size(found.bytes)} on disk; "
             f"{render_size(found.unreachable_bytes)} of it unreachable, "
             f"{render_size(found.staged_bytes)} on its way in; "
-            f"{render_size(found.free_bytes)} free."
+            f"{render_size(found.free_bytes)} free. {_render_care(mirror_copies.check_root(root))}"
         )
 
 
@@ -114,6 +123,11 @@ def collect_garbage(
         if output in (Output.TABLE, Output.WIDE) and done.result:
             verb = "would be freed (dry run)" if dry_run else "freed"
             print_lines([f"{done.result['blobs']} blobs, {render_size(done.result['bytes'])} {verb}"])
+            _talk_of_garbage(
+                {name: (each["blobs"], each["bytes"]) for name, each in done.result["reasons"].items()},
+                waiting=(done.result["waiting"]["blobs"], done.result["waiting"]["bytes"]),
+                grace=grace,
+            )
         return
     try:
         held = [parse_digest(text) for text in keep or ()]
@@ -123,6 +137,8 @@ def collect_garbage(
         collected = collect(
             registry, grace_seconds=grace * 3600, keep=held, dry_run=dry_run, progress=telling.show
         )
+        if not dry_run:
+            _write_down(registry, "collection", bytes=collected.bytes)
     if output is Output.NAME:
         print_lines(f"blob/{each.digest}" for each in collected.garbage)
         return
@@ -137,13 +153,7 @@ def collect_garbage(
         print_table(("DIGEST", "SIZE", "REASON", "REPOSITORIES"), rows)
     verb = "would be freed (dry run)" if dry_run else "freed"
     print_lines([f"{len(collected.garbage)} blobs, {render_size(collected.bytes)} {verb}"])
-    for reason, (count, size) in collected.by_reason().items():
-        talk(f"  {reason}: {count} blobs, {render_size(size)}")
-    if collected.waiting:
-        talk(
-            f"{collected.waiting} more blobs, {render_size(collected.waiting_bytes)}, are unreachable; their "
-            f"grace of {grace:g} hours is not over."
-        )
+    _talk_of_garbage(collected.by_reason(), waiting=(collected.waiting, collected.waiting_bytes), grace=grace)
 
 
 @app.command("verify")
@@ -160,7 +170,9 @@ def verify_mirror(
     if root is None:
         client = connect(server)
         operation = client.start_operation("verify-mirror", {})
-        following.finish(client, operation, output, wait=waits(wait, output))
+        done = following.finish(client, operation, output, wait=waits(wait, output))
+        if output in (Output.TABLE, Output.WIDE) and done.result:
+            print_lines([_verdict(**done.result, findings=0)])
         return
     from mirror.space import bytes_below
     from mirror.verification import verify
@@ -169,6 +181,7 @@ def verify_mirror(
         total = bytes_below(registry.blobs.staging.parent / "blobs")
         with Telling("verifying", total=total) as telling:
             verified = verify(registry, progress=telling.advance)
+        _write_down(registry, "verification", bytes=verified.bytes, findings=len(verified.findings))
     if output in (Output.JSON, Output.YAML):
         print_data(_document("MirrorVerification", verified, sound=verified.is_sound), output)
     elif output is Output.NAME:
@@ -179,8 +192,13 @@ def verify_mirror(
             print_table(("PROBLEM", "WHAT", "REPOSITORY", "DETAIL"), rows)
         print_lines(
             [
-                f"{verified.blobs} blobs, {render_size(verified.bytes)}, {verified.manifests} manifests and "
-                f"{verified.tags} tags verified: {len(verified.findings) or 'no'} findings"
+                _verdict(
+                    blobs=verified.blobs,
+                    bytes=verified.bytes,
+                    manifests=verified.manifests,
+                    tags=verified.tags,
+                    findings=len(verified.findings),
+                )
             ]
         )
     if not verified.is_sound:
@@ -240,6 +258,56 @@ def render_size(count: int) -> str:
             break
         size, unit = size / 1000, bigger
     return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def _verdict(*, blobs: int, bytes: int, manifests: int, tags: int, findings: int) -> str:
+    return (
+        f"{blobs} blobs, {render_size(bytes)}, {manifests} manifests and {tags} tags verified: "
+        f"{findings or 'no'} findings"
+    )
+
+
+def _talk_of_garbage(
+    reasons: Mapping["Reason", tuple[int, int]], *, waiting: tuple[int, int], grace: float
+) -> None:
+    for reason, (count, size) in reasons.items():
+        talk(f"  {reason}: {count} blobs, {render_size(size)}")
+    if waiting[0]:
+        talk(
+            f"{waiting[0]} more blobs, {render_size(waiting[1])}, are unreachable; their grace of "
+            f"{grace:g} hours is not over."
+        )
+
+
+def _write_down(registry: "Registry", chore: "Chore", *, bytes: int, findings: int = 0) -> None:
+    """For the metrics of whoever serves this folder; a folder that cannot be written to is no failure."""
+    import time
+
+    from mirror.care import Care, write_care
+
+    care = Care(at=time.time(), is_sound=not findings, bytes=bytes, findings=findings)
+    with contextlib.suppress(OSError):
+        write_care(registry.blobs.staging.parent, chore, care)
+
+
+def _render_care(root: Path) -> str:
+    """`Collected 3h ago; verified 2d ago, 3 findings.`"""
+    from datetime import UTC, datetime
+
+    from mirror.care import Chore, read_care
+
+    said = []
+    chores: tuple[tuple[Chore, str], ...] = (("collection", "collected"), ("verification", "verified"))
+    for chore, word in chores:
+        care = read_care(root, chore)
+        if care is None:
+            said.append(f"never {word}")
+            continue
+        age = render_age(datetime.fromtimestamp(care.at, UTC).isoformat())
+        findings = f", {care.findings} findings" if care.findings else ""
+        said.append(f"{word} {age} ago{findings}{'' if care.is_sound or findings else ', and failed'}")
+    text = "; ".join(said)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _list_repositories(registry: "Registry", output: Output) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,23 @@ def test_room_is_measured(lonely: Terminal, root: Path) -> None:
     table = lonely.bare("mirror", "du", "--root", str(root))
     assert table.out.splitlines()[0].split() == ["REPOSITORY", "TAGS", "MANIFESTS", "SIZE", "OWN"]
     assert "5 B of it unreachable" in table.err
+
+
+def test_measuring_says_when_the_mirror_was_cared_for(lonely: Terminal, root: Path) -> None:
+    before = lonely.bare("mirror", "du", "--root", str(root))
+    lonely.bare("mirror", "gc", "--root", str(root), "--dry-run")
+    lonely.bare("mirror", "verify", "--root", str(root))
+    verified = lonely.bare("mirror", "du", "--root", str(root))
+    lonely.bare("mirror", "gc", "--root", str(root))
+    damage = next((root / "blobs/sha256").iterdir())
+    damage.chmod(0o600)
+    damage.write_bytes(b"x")
+    lonely.bare("mirror", "verify", "--root", str(root))
+    after = lonely.bare("mirror", "du", "--root", str(root))
+
+    assert before.err.endswith("Never collected; never verified.\n")
+    assert re.search(r"Never collected; verified \d+s ago\.$", verified.err.rstrip())
+    assert re.search(r"Collected \d+s ago; verified \d+s ago, \d+ findings\.$", after.err.rstrip())
 
 
 def test_collection_tells_first_and_frees_then(lonely: Terminal, root: Path) -> None:
@@ -266,4 +284,5 @@ def test_the_appliance_collects_and_verifies_its_mirror(skerry: Terminal) -> Non
     assert (told.code, told.out.splitlines()[-1][-24:]) == (0, "would be freed (dry run)"), told.err
     assert verified.code == 0, verified.err
     assert "verify-mirror succeeded" in verified.out
+    assert verified.out.endswith(" tags verified: no findings\n")
     assert (refused.code, kept.code) == (2, 2)
