@@ -11,11 +11,13 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from mirror.tls import TlsSession
 from mirror.tls_transport import TlsTransport
 from mirror.wire import FileSlice
+
+if TYPE_CHECKING:
+    from mirror.tls import TlsSession
 
 T = TypeVar("T")
 
@@ -139,7 +141,7 @@ class TlsBurst:
     it, so nobody who waits holds memory.
     """
 
-    def __init__(self, session: TlsSession, sock: int, part: FileSlice) -> None:
+    def __init__(self, session: "TlsSession", sock: int, part: FileSlice) -> None:
         self._session = session
         self._sock = sock
         self._fd = part.fd

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -31,9 +31,11 @@ from mirror.oversight import PATHS, Exchange, Oversight, route_of
 from mirror.problems import render_error, render_problem
 from mirror.registry import Registry
 from mirror.sending import Sender
-from mirror.tls import TlsContext
 from mirror.tls_transport import TlsListener, TlsTransport
 from mirror.wire import FileSlice, Receiver, Reply, Request
+
+if TYPE_CHECKING:
+    from mirror.tls import TlsContext
 
 log = logging.getLogger(__name__)
 log_http = logging.getLogger("mirror.http")
@@ -74,7 +76,7 @@ class Server:
         self._listener: asyncio.Server | TlsListener | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def start(self, host: str, port: int, *, tls: TlsContext | None = None) -> tuple[str, int]:
+    async def start(self, host: str, port: int, *, tls: "TlsContext | None" = None) -> tuple[str, int]:
         """Listen; port 0 picks a free one. Returns the address that clients can use."""
         loop = asyncio.get_running_loop()
         self._connections = web.Server(

@@ -5,14 +5,13 @@ speed (3.1 brought AES-GCM for AVX-512), and it takes one record of 16 KiB a cal
 interpreter's lock, encrypts a whole buffer and hands it to the kernel.
 
 What has to wait is an outcome, what is broken a ConnectionError. This is the only file that imports
-pyOpenSSL; it knows no event loop.
+pyOpenSSL, and only a mirror that speaks TLS imports it: it takes 12 MB. It knows no event loop.
 """
 
 import contextlib
-import enum
 import socket
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from OpenSSL import SSL
 
@@ -27,7 +26,17 @@ TLS12_SUITES: Final = b"ECDHE+AESGCM+AES128:ECDHE+AESGCM:ECDHE+CHACHA20"
 OP_PRIORITIZE_CHACHA: Final = 1 << 21  # SSL_CTX_set_options(3); pyOpenSSL has no name for it
 MODE_ENABLE_PARTIAL_WRITE: Final = 1  # SSL_CTX_set_mode(3)
 
-TlsContext = SSL.Context
+Wait = Literal["nothing", "readable", "writable"]  # what a handshake waits for
+
+
+class TlsContext:
+    """A server's certificate and what it agrees to, ready for any number of connections."""
+
+    def __init__(self, context: SSL.Context) -> None:
+        self._context = context
+
+    def open_session(self, sock: socket.socket) -> "TlsSession":
+        return TlsSession(SSL.Connection(self._context, sock))
 
 
 def load_tls(certificate: Path, key: Path | None = None) -> TlsContext:
@@ -52,35 +61,27 @@ def load_tls(certificate: Path, key: Path | None = None) -> TlsContext:
             f"the certificate {certificate} with the key {key} cannot be used for TLS",
             hint="both must be PEM, the server's certificate first; the key its own, without a passphrase",
         ) from error
-    return context
-
-
-class Wait(enum.Enum):
-    """What a handshake waits for."""
-
-    NOTHING = enum.auto()
-    READABLE = enum.auto()
-    WRITABLE = enum.auto()
+    return TlsContext(context)
 
 
 class TlsSession:
     """The server's end of one connection. One user at a time; the socket stays the caller's."""
 
-    def __init__(self, context: TlsContext, sock: socket.socket) -> None:
-        self._connection = SSL.Connection(context, sock)
+    def __init__(self, connection: SSL.Connection) -> None:
+        self._connection = connection
         self._connection.set_accept_state()
 
     def shake_hands(self) -> Wait:
-        """Go on with the handshake; Wait.NOTHING when it is done."""
+        """Go on with the handshake; it is done when it waits for nothing."""
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
-            return Wait.READABLE
+            return "readable"
         except SSL.WantWriteError:
-            return Wait.WRITABLE
+            return "writable"
         except SSL.Error as error:
             raise _broken(error) from error
-        return Wait.NOTHING
+        return "nothing"
 
     def read(self) -> bytes | None:
         """One record at most; None if there is none yet, nothing once the client has said goodbye."""

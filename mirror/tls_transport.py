@@ -11,9 +11,10 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from mirror.tls import TlsContext, TlsSession, Wait
+if TYPE_CHECKING:
+    from mirror.tls import TlsContext, TlsSession
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ MakeProtocol = Callable[[], asyncio.Protocol]
 class TlsListener:
     """Accepts on `sock`, which listens already; a protocol is made once a handshake is done."""
 
-    def __init__(self, sock: socket.socket, context: TlsContext, make_protocol: MakeProtocol) -> None:
+    def __init__(self, sock: socket.socket, context: "TlsContext", make_protocol: MakeProtocol) -> None:
         self._sock = sock
         self._context = context
         self._make_protocol = make_protocol
@@ -80,14 +81,14 @@ class TlsListener:
 class TlsTransport(asyncio.Transport):
     """One connection, from its handshake on."""
 
-    def __init__(self, sock: socket.socket, context: TlsContext, make_protocol: MakeProtocol) -> None:
+    def __init__(self, sock: socket.socket, context: "TlsContext", make_protocol: MakeProtocol) -> None:
         peer = None
         with contextlib.suppress(OSError):  # it may be gone already
             peer = sock.getpeername()
         named = {"socket": sock, "sslcontext": context, "peername": peer, "sockname": sock.getsockname()}
         super().__init__(named)
         self.sock = sock
-        self._session = TlsSession(context, sock)
+        self._session = context.open_session(sock)
         self._make_protocol = make_protocol
         self._loop = asyncio.get_running_loop()
         self._protocol: asyncio.Protocol | None = None
@@ -107,7 +108,7 @@ class TlsTransport(asyncio.Transport):
         """Called once: the handshake is done, or will never be."""
         self._on_decided = on_decided
 
-    def lend(self) -> TlsSession:
+    def lend(self) -> "TlsSession":
         """The session is the caller's alone until `take_back`; nothing may be waiting to be written."""
         if self._is_closing:
             raise ConnectionResetError("the client went away")
@@ -202,14 +203,14 @@ class TlsTransport(asyncio.Transport):
 
     def _shake_hands(self) -> None:
         match self._session.shake_hands():
-            case Wait.WRITABLE:
+            case "writable":
                 self._loop.add_writer(self.sock, self._on_writable)
-            case Wait.NOTHING:
+            case "nothing":
                 self._deadline.cancel()
                 self._on_decided(self)
                 self._protocol = self._make_protocol()
                 self._protocol.connection_made(self)
-            case Wait.READABLE:
+            case "readable":
                 pass
 
     def _read(self, protocol: asyncio.Protocol) -> None:
