@@ -1,4 +1,4 @@
-"""A real containerd of its own: its data, its sockets and its snapshots lie in one folder. Needs root."""
+"""A real containerd of its own, as a node's: data, sockets and snapshots lie in one folder. Needs root."""
 
 import os
 import signal
@@ -15,21 +15,31 @@ CONFIG = """
 version = 2
 root = "{folder}/root"
 state = "{folder}/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
+disabled_plugins = ["io.containerd.internal.v1.opt"]
 [grpc]
   address = "{folder}/socket"
 [ttrpc]
   address = "{folder}/ttrpc"
+[plugins."io.containerd.grpc.v1.cri"]
+  stream_server_port = "0"
+  disable_tcp_service = true
+[plugins."io.containerd.grpc.v1.cri".containerd]
+  snapshotter = "native"
+[plugins."io.containerd.grpc.v1.cri".cni]
+  bin_dir = "{folder}/cni"
+  conf_dir = "{folder}/cni"
+[plugins."io.containerd.grpc.v1.cri".registry]
+  config_path = "{folder}/certs.d"
 """
 
 
 class Containerd:
     def __init__(self, folder: Path) -> None:
-        self._socket = folder / "socket"
+        self.socket = folder / "socket"
         self.certs_d = folder / "certs.d"
 
     def ctr(self, *words: str) -> str:
-        return run(["ctr", "--address", str(self._socket), *words])
+        return run(["ctr", "--address", str(self.socket), *words])
 
     def pull(self, name: str) -> None:
         """All platforms, unpacked by copying, which works on any file system."""
@@ -49,7 +59,7 @@ class Containerd:
 
     def answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as connection:
-            return connection.connect_ex(str(self._socket)) == 0
+            return connection.connect_ex(str(self.socket)) == 0
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """containerd's own daemon, of Debian's version 1.6, pulling what nodes pull: by every registry's own names.
 
-Its newest resolver is in `test_go_clients.py`.
+It is asked by its own program and, through CRI, as a kubelet asks. Its newest resolver is in
+`test_go_clients.py`.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from mirror.nodes import Login, render_certs_d
-from tests.mirror.boxes import FLOOR, Box, blobs_of, make_layout, open_closed_box
+from tests.go_builds import build_program, has_go
+from tests.mirror.boxes import FLOOR, Box, blobs_of, make_layout, open_closed_box, run
 from tests.mirror.containerd import Containerd, open_containerd
+from tests.mirror.go_clients import FOLDER
 
 pytestmark = [
     pytest.mark.interop,
@@ -97,6 +101,28 @@ def test_it_pushes_what_it_pulled(box: Box, containerd: Containerd, tmp_path: Pa
 
     box.pull(f"copies/z@{digest}", f"oci:{tmp_path / 'out'}:v2", "--all", "--preserve-digests")
     assert blobs_of(tmp_path / "out") == blobs_of(tmp_path / "in")
+
+
+@pytest.mark.skipif(not has_go(), reason="building the kubelet's client needs Go")
+def test_a_kubelets_images_come_by_the_names_of_its_pods(
+    box: Box, containerd: Containerd, tmp_path: Path
+) -> None:
+    kubelet = build_program("kubelet", FOLDER / "kubelet")
+    stored = {
+        "nginx:v1": "docker.io/library/nginx",
+        "rancher/pause:v1": "docker.io/rancher/pause",
+        "registry.k8s.io/pause:v1": "registry.k8s.io/pause",
+    }
+    digests = {}
+    for number, (name, repository) in enumerate(stored.items()):
+        layout = tmp_path / str(number)
+        digests[name] = make_layout(layout, platforms=["amd64", "arm64", "riscv64"][: number + 1])
+        push(box, layout, f"{repository}:v1")
+    point(containerd, box)
+
+    for name, repository in stored.items():
+        pulled = run([str(kubelet), "-socket", str(containerd.socket), name])
+        assert f"{repository}@{digests[name]}" in json.loads(pulled)
 
 
 def test_a_closed_repository_opens_to_what_its_files_say(containerd: Containerd, tmp_path: Path) -> None:
