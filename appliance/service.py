@@ -34,6 +34,7 @@ from appliance.api.kubernetes import Reviews, add_kubernetes_routes, answer_with
 from appliance.api.problems import answer_with_problems
 from appliance.api.server import Control, add_control_routes
 from appliance.api.users import UserDesk
+from appliance.channel_lists import ChannelLists
 from appliance.config import ServeConfig
 from appliance.controllers import ControllerSettings
 from appliance.controllers import build as build_controllers
@@ -152,7 +153,9 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
         log.info("appliance: %s answers at %s, mirror at %s", site, endpoints.url, endpoints.mirror)
 
         settings = ControllerSettings(
-            server_url=endpoints.url, resolve=MirrorImages(registry, endpoints.mirror).resolve
+            server_url=endpoints.url,
+            resolve=MirrorImages(registry, endpoints.mirror).resolve,
+            read_list=ChannelLists(registry, endpoints.mirror, ca_pem=ca_pem).read,
         )
         work = [
             Manager(store, build_controllers(store, settings)).run(),

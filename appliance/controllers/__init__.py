@@ -8,6 +8,7 @@ from appliance.controllers.machine_inventory_selector import MachineInventorySel
 from appliance.controllers.machine_registration import MachineRegistrationController
 from appliance.controllers.managed_os_image import ManagedOSImageController
 from appliance.controllers.managed_os_version import ManagedOSVersionController
+from appliance.controllers.managed_os_version_channel import ManagedOSVersionChannelController
 from appliance.controllers.manager import Controller
 from appliance.controllers.rollout import RolloutController
 from appliance.controllers.settings import ControllerSettings, ImageUnresolved
@@ -24,6 +25,7 @@ def build(store: Store, settings: ControllerSettings) -> Sequence[Controller]:
         *pools,
         MachineInventoryController(store, settings),
         MachineInventorySelectorController(store, settings),
+        ManagedOSVersionChannelController(store, settings),
         ManagedOSVersionController(store, settings),
         ManagedOSImageController(store, settings),
         RolloutController(store, settings),
