@@ -38,7 +38,7 @@ from appliance.store.base import (
 from appliance.store.kubernetes_api import KubernetesApi, Query
 from appliance.store.kubernetes_errors import MissingNamespace
 from appliance.store.kubernetes_watch import WatchSettings, follow
-from appliance.store.writes import UNNAMED_MANAGER, check_patch, missing
+from appliance.store.writes import UNNAMED_MANAGER, check_new, check_patch, missing
 
 KINDS_SECONDS = 60.0  # for how long what the server serves is remembered
 INITIAL_PAGE = 500  # objects asked for at a time before a watch begins
@@ -137,6 +137,7 @@ class KubernetesStore:
     async def create(self, kind: Kind, document: Document, *, dry_run: bool = False) -> Document:
         """Make a new object; a name ending is chosen by the server when only `generateName` is given."""
         sent = self._checked(kind, document)
+        check_new(sent)
         namespace = _namespace_of(kind, sent)
         path, query = _collection_path(kind, namespace), _writing(dry_run=dry_run)
         try:

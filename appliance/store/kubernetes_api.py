@@ -77,6 +77,10 @@ class KubernetesApi:
         return str(self._client.configuration.host)
 
     async def close(self) -> None:
+        """End every request and watch under way. TLS's polite goodbyes would outlive the loop."""
+        session = self._client.rest_client.pool_manager
+        if session is not None:
+            await session.connector.close(abort_ssl=True)
         await self._client.close()
 
     async def request(
@@ -116,6 +120,8 @@ class KubernetesApi:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unreachable(error) from error
         finally:
+            if response.connection is not None and response.connection.transport is not None:
+                response.connection.transport.abort()
             response.close()
 
     async def _lines(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:

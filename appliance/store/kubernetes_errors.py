@@ -4,6 +4,7 @@ Pure. The server's own sentence is kept: it names the object and the field. A bo
 proxy's page, a torn answer) still becomes an error that says which code came.
 """
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -62,6 +63,8 @@ _BY_CODE: Mapping[int, type[StoreError]] = {
     422: Invalid,
 }
 _LIST_AGAIN = "list again and watch from the list's version"
+# A refused patch of one of its own kinds comes with the whole object in the message, a Secret's content too.
+_WHOLE_OBJECT = re.compile(r'patch: Invalid value: "\{.*\}": ', re.DOTALL)
 # What etcd and kine say of an object over their own limit comes as an internal error.
 _TOO_LARGE = ("request is too large", "message larger than max", "Request entity too large")
 
@@ -99,7 +102,7 @@ def error_of(status: Status) -> StoreError:
 
 
 def _sentence(status: Status, details: Details) -> str:
-    message = status.message or status.reason or f"the server answered {status.code}"
+    message = _WHOLE_OBJECT.sub("", status.message) or status.reason or f"the server answered {status.code}"
     # A generic refusal has what was wrong in its causes only.
-    added = [cause.message for cause in details.causes if cause.message and cause.message not in message]
-    return "; ".join([message, *added])
+    added = [_WHOLE_OBJECT.sub("", cause.message) for cause in details.causes]
+    return "; ".join([message, *(text for text in added if text and text not in message)])

@@ -55,10 +55,15 @@ def check_patch(kind: Kind, patch: Patch) -> None:
     validation.check_depth(patch.body)
 
 
-def create(tables: Transaction, kind: Kind, document: Document, *, uid: str, now: datetime) -> Document:
-    """Put a new object. One whose owners are all gone already goes after them."""
+def check_new(document: Document) -> None:
+    """Raise Invalid when what is to be made was read from somewhere."""
     if document["metadata"].get("resourceVersion"):
         raise Invalid("metadata.resourceVersion: a new object has no version yet", hint="leave it out")
+
+
+def create(tables: Transaction, kind: Kind, document: Document, *, uid: str, now: datetime) -> Document:
+    """Put a new object. One whose owners are all gone already goes after them."""
+    check_new(document)
     named = _named(tables, kind, document)
     validation.check_document(kind, named)
     namespace, name = key = _key(kind, named)

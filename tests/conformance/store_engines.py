@@ -1,17 +1,31 @@
-"""The engines that the store suite runs over, and the documents it uses."""
+"""The engines that the store suite runs over, the documents it uses and the steps its tests share."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
+from appliance.resources.core import CONFIG_MAP, SECRET
+from appliance.resources.core import NAMESPACE as NAMESPACE_KIND
 from appliance.resources.machine_inventory import MACHINE_INVENTORY
 from appliance.resources.meta import Document, Kind
-from appliance.store.base import Event, Limits, Store
+from appliance.resources.rollout import ROLLOUT
+from appliance.resources.seed_image import SEED_IMAGE
+from appliance.store.base import Event, Limits, NotFound, Store, Subresource, merge
+from appliance.store.kubernetes import KubernetesStore
+from appliance.store.kubernetes_api import KubernetesApi
+from appliance.store.kubernetes_watch import WatchSettings
 from appliance.store.sqlite import SqliteStore
+from tests.kube_cluster import KubeCluster
 
 NAMESPACE = "fleet-default"
-
-Engine = Callable[[Path, Limits], AbstractAsyncContextManager[Store]]
+NAMESPACES = (NAMESPACE, "other")
+USED_KINDS = (MACHINE_INVENTORY, ROLLOUT, SEED_IMAGE, SECRET, CONFIG_MAP)
+LIMITS = Limits(max_document_bytes=4096, history=40, watch_buffer=8)
+HOLD = "machineinventory.elemental.cattle.io"
+EVENTUALLY_SECONDS = 60.0
 
 
 @asynccontextmanager
@@ -20,7 +34,59 @@ async def sqlite(folder: Path, limits: Limits) -> AsyncIterator[Store]:
         yield store
 
 
-ENGINES: dict[str, Engine] = {"sqlite": sqlite}
+@asynccontextmanager
+async def kubernetes(
+    cluster: KubeCluster, limits: Limits, *, watching: WatchSettings | None = None
+) -> AsyncIterator[KubernetesStore]:
+    """A store over the shared cluster, which holds nothing of an earlier test."""
+    api = await KubernetesApi.open(cluster.kubeconfig)
+    async with KubernetesStore(api, limits=limits, watching=watching) as store:
+        await clear(store)
+        yield store
+
+
+async def clear(store: Store) -> None:
+    """Take away what tests put into their namespaces, finalizers or not."""
+    await asyncio.gather(*(clear_kind(store, kind) for kind in USED_KINDS))
+    for namespace in NAMESPACES:
+        try:
+            found = await store.get(NAMESPACE_KIND, namespace)
+        except NotFound:
+            continue
+        if found["metadata"].get("deletionTimestamp"):
+            await eventually(partial(is_gone, store, NAMESPACE_KIND, namespace))
+
+
+async def clear_kind(store: Store, kind: Kind) -> None:
+    for document in (await store.list(kind)).items:
+        if document["metadata"]["namespace"] in NAMESPACES:
+            await remove(store, kind, document)
+
+
+async def remove(store: Store, kind: Kind, document: Document) -> None:
+    name, namespace = document["metadata"]["name"], document["metadata"]["namespace"]
+    try:
+        if document["metadata"].get("finalizers"):
+            await store.patch(kind, name, merge({"metadata": {"finalizers": None}}), namespace=namespace)
+        await store.delete(kind, name, namespace=namespace)
+    except NotFound:
+        return
+
+
+async def is_gone(store: Store, kind: Kind, name: str, *, namespace: str = "") -> bool:
+    try:
+        await store.get(kind, name, namespace=namespace)
+    except NotFound:
+        return True
+    return False
+
+
+async def eventually(read: Callable[[], Awaitable[object]], *, expected: object = True) -> None:
+    """Read until it is as expected. What the embedded store does at once a cluster's controllers do later."""
+    deadline = time.monotonic() + EVENTUALLY_SECONDS
+    while (found := await read()) != expected and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    assert found == expected
 
 
 def machine(name: str = "press-1", **parts: object) -> Document:
@@ -57,3 +123,30 @@ async def next_event(events: AsyncIterator[Event]) -> Event:
 
 async def names(store: Store, kind: Kind = MACHINE_INVENTORY) -> list[str]:
     return [document["metadata"]["name"] for document in (await store.list(kind)).items]
+
+
+async def get(store: Store, name: str = "press-1") -> Document:
+    return await store.get(MACHINE_INVENTORY, name, namespace=NAMESPACE)
+
+
+async def patch(
+    store: Store, body: Document, name: str = "press-1", *, subresource: Subresource = ""
+) -> Document:
+    return await store.patch(
+        MACHINE_INVENTORY, name, merge(body), namespace=NAMESPACE, subresource=subresource
+    )
+
+
+async def delete(store: Store, name: str = "press-1") -> Document:
+    return await store.delete(MACHINE_INVENTORY, name, namespace=NAMESPACE)
+
+
+async def fill(store: Store, count: int) -> None:
+    for index in range(count):
+        labels = {"site": "north" if index % 2 else "south", "index": str(index)}
+        await store.create(MACHINE_INVENTORY, machine(f"press-{index}", metadata={"labels": labels}))
+
+
+async def take(events: AsyncIterator[Event], count: int) -> list[tuple[str, str]]:
+    found = [await next_event(events) for _ in range(count)]
+    return [(event.type, event.document["metadata"]["name"]) for event in found]
