@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mirror.collection import GRACE_SECONDS, collect
-from mirror.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown, NameUnknown
-from mirror.limits import DEFAULT_LIMITS
+from mirror.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown, NameUnknown, NoSpace
+from mirror.limits import DEFAULT_LIMITS, Limits
 from mirror.oci import OCI_MANIFEST, Digest, digest_of
 from mirror.registry import Registry
 from mirror.verification import verify
@@ -36,10 +36,12 @@ class Model:
 
 
 class History:
-    def __init__(self, root: Path, seed: int) -> None:
+    def __init__(self, root: Path, seed: int, *, limits: Limits = LIMITS) -> None:
         self.root = root
         self.model = Model()
-        self.registry = Registry(root, limits=LIMITS)
+        self.refused = 0
+        self.registry = Registry(root, limits=limits)
+        self._limits = limits
         self._random = random.Random(seed)
         self._steps: list[Callable[[], None]] = [
             *[self._push_image] * 5,
@@ -58,7 +60,11 @@ class History:
         ]
 
     def step(self) -> None:
-        self._random.choice(self._steps)()
+        """What there is no room for is refused, and so never acknowledged."""
+        try:
+            self._random.choice(self._steps)()
+        except NoSpace:
+            self.refused += 1
 
     def check(self) -> None:
         """All that was acknowledged and is reachable is there, proved by digest; nothing else stays."""
@@ -207,7 +213,7 @@ class History:
     def _reopen(self) -> None:
         """Another process's view: nothing is remembered that the disk does not say."""
         before = self.registry
-        self.registry = Registry(self.root, limits=LIMITS)
+        self.registry = Registry(self.root, limits=self._limits)
         before.close()
 
 

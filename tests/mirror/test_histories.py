@@ -19,13 +19,15 @@ from mirror.limits import DEFAULT_LIMITS
 from mirror.oci import OCI_MANIFEST, digest_of
 from mirror.rebuilding import rebuild
 from mirror.registry import Registry
+from mirror.space import bytes_below
 from mirror.verification import verify
-from tests.mirror.histories import History
+from tests.mirror.histories import LIMITS, History
 from tests.mirror.pushing import push_blob
 from tests.mirror.running import image_manifest
 
 STEPS = 1500
 KILLS = 4
+QUOTA = 20_000
 IMPATIENT = replace(DEFAULT_LIMITS, renewal_seconds=0.0)
 
 
@@ -55,6 +57,20 @@ def test_no_history_loses_what_it_acknowledged(memory: Path, seed: int) -> None:
     again.check()
     assert again.tags() == before
     again.close()
+
+
+def test_a_history_in_too_little_room_loses_nothing_either(memory: Path) -> None:
+    history = History(memory / "root", 99, limits=replace(LIMITS, quota=QUOTA))
+    for number in range(STEPS):
+        history.step()
+        assert number % 50 or bytes_below(memory / "root/blobs") <= QUOTA
+        if number % 250 == 249:
+            history.check()
+
+    assert history.refused > 0
+    assert history.model.tags
+    history.check()
+    history.close()
 
 
 def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
