@@ -93,7 +93,7 @@ def render_hosts_toml(mirror_url: str, *, ca_file: str = "", login: Login | None
 def _certs_folder(upstream: str) -> str:
     """containerd's name for a registry's folder: HOST, or HOST_PORT_."""
     name = upstream_of(upstream)
-    return f"{name}_" if ":" in upstream else name
+    return f"{name}_" if "_" in name else name
 
 
 def _checked(mirror_url: str) -> tuple[str, str]:

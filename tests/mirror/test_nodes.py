@@ -89,7 +89,7 @@ def test_a_folder_for_every_registry_holds_the_ca_too() -> None:
 
 
 def test_folders_have_the_names_that_containerd_looks_for() -> None:
-    upstreams = ["quay.io", "box.local:5000", "registry-1.docker.io", "docker.io", "localhost:5000"]
+    upstreams = ["quay.io", "box.local:5000", "registry-1.docker.io:443", "docker.io", "localhost:5000"]
 
     files = render_certs_d("http://mirror.local:5001", upstreams=upstreams, ca="of no use without TLS")
 
