@@ -123,7 +123,9 @@ def _union(type: inspect.UnionType) -> Schema:
         return {INT_OR_STRING: True} | limits | nullable
     if len(members) != 1:
         raise TypeError(f"a structural schema has no unions but of numbers and texts: {type}")
-    return _schema(members[0]) | nullable
+    schema = _schema(members[0])
+    # An API server takes no null for an enum, whatever the schema says: there it counts as left out.
+    return schema if "enum" in schema else schema | nullable
 
 
 def _limits(**limits: str | float | None) -> Schema:
