@@ -4,7 +4,9 @@ import asyncio
 import base64
 import contextlib
 import http.client
+import shutil
 import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from appliance.resources.machine_inventory import APPROVAL, MACHINE_INVENTORY
 from appliance.resources.meta import Document
 from appliance.store.base import merge
 from appliance.store.sqlite import SqliteStore
+from bundles.images.small import build_small_image
 from mirror.access import User, parse_rules
 from mirror.tokens import digest_token, parse_tokens
 from tests.appliance.fleet import add_machine, delete_and_wait, host_token
@@ -75,6 +78,30 @@ def test_a_namesake_of_a_deleted_host_gets_a_token_of_its_own(appliance: Applian
 
     wait_until(lambda: push(appliance, own, after) == 202)
     assert push(appliance, own, before) == 401
+
+
+@pytest.mark.interop
+def test_skopeo_pushes_with_a_token_as_its_password(appliance: Appliance, tmp_path: Path) -> None:
+    build_small_image(tmp_path / "layout", name="app", version="v1")
+    (tmp_path / "certs").mkdir()
+    shutil.copy(appliance.ca_file, tmp_path / "certs/ca.crt")
+    host = host_token(appliance, add_machine(appliance.client(), "skopeos"))
+    wait_until(lambda: push(appliance, "hosts/fleet-default/skopeos/app", f"Bearer {host}") == 202)
+
+    def copy(credentials: str, repository: str) -> subprocess.CompletedProcess[str]:
+        target = f"docker://{appliance.mirror}/{repository}:v1"
+        command = ["skopeo", "copy", "--quiet", "--dest-cert-dir", str(tmp_path / "certs")]
+        return subprocess.run(
+            [*command, *credentials.split(), f"oci:{tmp_path}/layout", target],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    assert copy(f"--dest-creds admin:{appliance.token}", "skopeos/app").returncode == 0
+    assert copy(f"--dest-creds m:{host}", "hosts/fleet-default/skopeos/app").returncode == 0
+    assert "denied" in copy(f"--dest-creds m:{host}", "skopeos/app").stderr
+    assert "unauthorized" in copy("", "skopeos/app").stderr
 
 
 def test_the_rules_are_rules() -> None:
