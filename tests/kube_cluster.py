@@ -38,6 +38,7 @@ CONTROLLERS = (
     "serviceaccount-controller",
     "serviceaccount-token-controller",
 )
+STOP_ORDER = ("kube-controller-manager", "kube-apiserver", "kine")  # clients first: servers wait for them
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
@@ -155,8 +156,9 @@ def running_cluster(*, definitions: Path | None = MANIFESTS) -> Iterator[KubeClu
             _start_controllers(cluster, programs)
             yield cluster
         finally:
-            for program in reversed(list(cluster.processes)):
-                cluster.stop(program)
+            for program in STOP_ORDER:
+                if program in cluster.processes:
+                    cluster.stop(program)
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -9,7 +9,6 @@ few times; one that may have been is not.
 import asyncio
 import logging
 import random
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
+import yaml
 
 from appliance.resources.meta import Document
 from appliance.store.base import Unavailable
@@ -63,7 +63,7 @@ class KubernetesApi:
                     persist_config=False,
                 )
             client = ApiClient(configuration)
-        except (ConfigException, OSError, ssl.SSLError, ValueError, TypeError, KeyError) as error:
+        except (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError) as error:
             where = f"the kubeconfig {kubeconfig}" if kubeconfig else "this pod's service account"
             raise Unavailable(
                 f"{where} leads to no Kubernetes server: {error}",

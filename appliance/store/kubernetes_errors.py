@@ -64,7 +64,7 @@ _BY_CODE: Mapping[int, type[StoreError]] = {
 }
 _LIST_AGAIN = "list again and watch from the list's version"
 # A refused patch of one of its own kinds comes with the whole object in the message, a Secret's content too.
-_WHOLE_OBJECT = re.compile(r'patch: Invalid value: "\{.*\}": ', re.DOTALL)
+_WHOLE_OBJECT = re.compile(r'(?:patch: )?Invalid value: "\{.*\}": ', re.DOTALL)
 # What etcd and kine say of an object over their own limit comes as an internal error.
 _TOO_LARGE = ("request is too large", "message larger than max", "Request entity too large")
 

@@ -150,7 +150,7 @@ async def test_a_namespace_takes_what_is_in_it_and_waits_for_what_is_held(store:
     await store.delete(NAMESPACE_KIND, NAMESPACE)
 
     await eventually(lambda: names(store), expected=["held"])
-    with pytest.raises(Conflict, match="being (deleted|terminated)"):
+    with pytest.raises(Conflict, match=r"being (deleted|terminated)"):
         await store.create(MACHINE_INVENTORY, machine("late"))
     await patch(store, {"metadata": {"finalizers": None}}, "held")
     await eventually(lambda: is_gone(store, NAMESPACE_KIND, NAMESPACE))
