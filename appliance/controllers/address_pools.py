@@ -121,7 +121,6 @@ class AddressPoolController:
     async def _read_claims(self, key: Key) -> tuple[list[Claim], set[Address]]:
         """The claims on this pool, oldest first, and every address of it that is in use."""
         here = Selection(namespace=key.namespace)
-        documents = (await self._store.list(IP_ADDRESS_CLAIM, here)).items
         given: dict[str, IPAddress] = {}
         used: set[Address] = set()
         for document in (await self._store.list(IP_ADDRESS, here)).items:
@@ -130,8 +129,9 @@ class AddressPoolController:
             if _names(address.spec.pool_ref, key) and number is not None:
                 given[address.metadata.name] = address
                 used.add(number)
+        # Claims after addresses: one that goes between the two is not taken for one that has none yet.
         claims = []
-        for document in documents:
+        for document in (await self._store.list(IP_ADDRESS_CLAIM, here)).items:
             claim = decode(IPAddressClaim, document)
             if _names(claim.spec.pool_ref, key):
                 own = given.get(claim.metadata.name)

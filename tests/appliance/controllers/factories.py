@@ -68,6 +68,60 @@ def inventory(name: str = "host-0", *, approval: str = "approved", **annotations
     }
 
 
+def selector(name: str = "node-0", *, owner: Document | None = None, **labels: str) -> Document:
+    """A MachineInventorySelector; `owner` is the Machine that it is made for."""
+    metadata: Document = {"name": name, "namespace": NAMESPACE}
+    if owner is not None:
+        metadata["ownerReferences"] = [
+            {
+                "apiVersion": owner["apiVersion"],
+                "kind": owner["kind"],
+                "name": owner["metadata"]["name"],
+                "uid": owner["metadata"]["uid"],
+                "controller": True,
+            }
+        ]
+    return {
+        "apiVersion": "elemental.cattle.io/v1beta1",
+        "kind": "MachineInventorySelector",
+        "metadata": metadata,
+        "spec": {"selector": {"matchLabels": labels or {"line": "demo"}}},
+    }
+
+
+def machine_of(name: str, *, secret: str | None = None) -> Document:
+    """The Cluster API Machine whose infrastructure is the selector of the same name."""
+    return {
+        "apiVersion": "cluster.x-k8s.io/v1beta2",
+        "kind": "Machine",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "clusterName": "plant",
+            "bootstrap": {"dataSecretName": f"{name}-bootstrap" if secret is None else secret},
+            "infrastructureRef": {"kind": "MachineInventorySelector", "name": name},
+        },
+    }
+
+
+def bootstrap_secret(name: str) -> Document:
+    """What a bootstrap provider leaves for that Machine."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": f"{name}-bootstrap", "namespace": NAMESPACE},
+        "data": {"value": encode(f"#!/bin/sh\necho {name} joins\n")},
+    }
+
+
+def pool(name: str, *addresses: str, **spec: object) -> Document:
+    return {
+        "apiVersion": "ipam.cluster.x-k8s.io/v1alpha2",
+        "kind": "InClusterIPPool",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"addresses": list(addresses), "prefix": 24, **spec},
+    }
+
+
 def rollout(name: str = "to-v2", *, image: str = "demo:v2", **spec: object) -> Document:
     return {
         "apiVersion": "skerry.dev/v1alpha1",

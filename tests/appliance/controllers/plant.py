@@ -1,7 +1,7 @@
 """A plant of hosts over the real store: controllers run until nothing changes, hosts play their part."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -14,10 +14,11 @@ from appliance.controllers.writes import render_time
 from appliance.resources.core import EVENT, SECRET
 from appliance.resources.host_report import HOST_REPORT
 from appliance.resources.machine_inventory import MACHINE_INVENTORY
-from appliance.resources.meta import Document, Kind, decode
+from appliance.resources.meta import decode
 from appliance.resources.rollout import ROLLOUT, Rollout, RolloutStatus
-from appliance.store.base import NotFound, Patch, Store, StoreError, Subresource, merge
+from appliance.store.base import NotFound, Store, merge
 from appliance.store.sqlite import SqliteStore
+from tests.appliance.controllers.dying import DyingStore, PowerCut
 from tests.appliance.controllers.factories import (
     NAMESPACE,
     V1,
@@ -33,40 +34,10 @@ from tests.appliance.controllers.factories import (
 MAX_ROUNDS = 30
 
 
-class PowerCut(StoreError):
-    """The appliance died before this write."""
-
-
-class DyingStore:
-    """The real store, until so many writes were made; then every write is a power cut."""
-
-    def __init__(self, store: SqliteStore, *, writes: int) -> None:
-        self._store = store
-        self._left = writes
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._store, name)
-
-    async def create(self, kind: Kind, document: Document) -> Document:
-        self._spend()
-        return await self._store.create(kind, document)
-
-    async def patch(
-        self, kind: Kind, name: str, patch: Patch, *, namespace: str = "", subresource: Subresource = ""
-    ) -> Document:
-        self._spend()
-        return await self._store.patch(kind, name, patch, namespace=namespace, subresource=subresource)
-
-    def _spend(self) -> None:
-        if self._left == 0:
-            raise PowerCut("the appliance died")
-        self._left -= 1
-
-
 class Plant:
     """One namespace. `settle` plays the manager without time: everything is reconciled until it is still."""
 
-    def __init__(self, store: SqliteStore, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self.store = store
         self.clock = clock
         self.controllers = build(store, settings(clock))
@@ -86,16 +57,19 @@ class Plant:
         for deaths in range(1000):
             dying = DyingStore(self.store, writes=writes)
             try:
-                await self.settle(build(as_store(dying), settings(self.clock)))
+                await self.settle(build(dying, settings(self.clock)))
             except PowerCut:
                 continue
             return deaths
         raise AssertionError(f"{writes} writes at a time never finish the work")
 
-    async def die_once(self, writes: int) -> None:
-        """Reconcile everything once, with a power cut before the write of that number."""
-        with suppress(PowerCut):
-            await self.settle(build(as_store(DyingStore(self.store, writes=writes)), settings(self.clock)))
+    async def die_once(self, writes: int) -> bool:
+        """Settle with a power cut before the write of that number; answer whether it came to that."""
+        try:
+            await self.settle(build(DyingStore(self.store, writes=writes), settings(self.clock)))
+        except PowerCut:
+            return True
+        return False
 
     async def add_host(self, name: str, *, digest: str = V1) -> None:
         await self.store.create(MACHINE_INVENTORY, inventory(name))

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.controllers.machine_inventory import FINALIZER
 from appliance.controllers.plans import checksum_plan, render_plan_change
 from appliance.resources.core import SECRET
-from appliance.resources.machine_inventory import APPROVAL, MACHINE_INVENTORY, MachineInventory
+from appliance.resources.machine_inventory import APPROVAL, FINALIZER, MACHINE_INVENTORY, MachineInventory
 from appliance.resources.meta import decode, find_condition
 from appliance.store.base import NotFound, merge
 from tests.appliance.controllers.factories import NAMESPACE, encode, failure_output, inventory
