@@ -28,7 +28,14 @@ from appliance.controllers.manager import DONE, Result, Watch
 from appliance.controllers.plans import EMPTY_PLAN, UPDATED_AT, render_plan_change, render_upgrade_plan
 from appliance.controllers.queue import Key
 from appliance.controllers.settings import ControllerSettings, ImageUnresolved
-from appliance.controllers.writes import parse_time, render_time, set_condition, write_changes, write_status
+from appliance.controllers.writes import (
+    parse_time,
+    render_time,
+    set_condition,
+    write_bound,
+    write_changes,
+    write_status,
+)
 from appliance.resources.core import SECRET
 from appliance.resources.host_report import HOST_REPORT
 from appliance.resources.machine_inventory import MACHINE_INVENTORY
@@ -163,7 +170,7 @@ class RolloutController:
         for first in range(0, len(changes), WRITES_AT_ONCE):
             written = await asyncio.gather(
                 *(
-                    write_changes(self._store, SECRET, secret, change)
+                    write_bound(self._store, SECRET, secret["metadata"], change)
                     for secret, change in changes[first : first + WRITES_AT_ONCE]
                 ),
                 return_exceptions=True,

@@ -22,12 +22,21 @@ async def write_changes(
     different = _prune(document, changes)
     if not different:
         return document
-    metadata = document["metadata"]
-    bound = {"resourceVersion": metadata["resourceVersion"], **different.get("metadata", {})}
+    return await write_bound(store, kind, document["metadata"], different, subresource=subresource)
+
+
+async def write_bound(
+    store: Store, kind: Kind, metadata: Document, changes: Document, *, subresource: Subresource = ""
+) -> Document:
+    """Merge all of `changes`, and only if nobody wrote since `metadata` was read. Raises Conflict.
+
+    For those who hold no more of the object than that, and so cannot tell what differs.
+    """
+    bound = {"resourceVersion": metadata["resourceVersion"], **changes.get("metadata", {})}
     return await store.patch(
         kind,
         metadata["name"],
-        merge({**different, "metadata": bound}),
+        merge({**changes, "metadata": bound}),
         namespace=metadata.get("namespace", ""),
         subresource=subresource,
     )
