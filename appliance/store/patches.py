@@ -65,7 +65,7 @@ def _apply_operation(target: JSON, operation: Document, *, where: str) -> JSON:
                 raise Invalid(f"{where} tested {operation['path']!r} and found another value")
             return target
         case other:
-            raise Malformed(f"{where} has the unknown op {other!r}")
+            raise Invalid(f"{where} has the unknown op {other!r}")
 
 
 def _add(target: JSON, path: list[str], value: JSON, *, where: str) -> JSON:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from appliance.resources.meta import Document, Kind
-from appliance.store.base import Conflict, Invalid, Preconditions, Subresource
+from appliance.store.base import Conflict, Invalid, Malformed, Preconditions, Subresource
 
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own: no vowels, no words
 _MAX_GENERATED_BASE = 58
@@ -50,7 +50,7 @@ def new_document(kind: Kind, document: Document, *, uid: str, now: datetime) -> 
 
 
 def next_document(kind: Kind, current: Document, proposed: Document, *, subresource: Subresource) -> Document:
-    """The next version of `current` when a client proposes another. Raises Conflict or Invalid."""
+    """The next version of `current` when a client proposes another. Raises Conflict, Invalid or Malformed."""
     check_identity(kind, current, proposed)
     if subresource == "status":
         return _replace_part(current, proposed, "status")
@@ -62,10 +62,10 @@ def next_document(kind: Kind, current: Document, proposed: Document, *, subresou
 
 
 def check_identity(kind: Kind, current: Document, proposed: Document) -> None:
-    """Check that `proposed` is a successor of `current`. Raises Conflict or Invalid."""
+    """Check that `proposed` is a successor of `current`. Raises Conflict, Invalid or Malformed."""
     name, metadata, known = current["metadata"]["name"], proposed["metadata"], current["metadata"]
     if metadata.get("name") != name or metadata.get("namespace", "") != known.get("namespace", ""):
-        raise Invalid(f"metadata.name: {kind} {name} cannot be renamed or moved to another namespace")
+        raise Malformed(f"metadata.name: {kind} {name} cannot be renamed or moved to another namespace")
     check_preconditions(
         kind,
         current,

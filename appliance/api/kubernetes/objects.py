@@ -5,6 +5,7 @@ the store's; the shape of the answer is the client's choice.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -18,12 +19,13 @@ from appliance.api.kubernetes.representations import (
     show_page,
 )
 from appliance.api.kubernetes.requests import Authorize, Target, Verb
-from appliance.api.kubernetes.statuses import WrongMethod, success
+from appliance.api.kubernetes.statuses import OptionsInvalid, UnknownPath, WrongMethod, success
 from appliance.api.kubernetes.watching import WatchStreams
 from appliance.resources.meta import Document, Kind
 from appliance.resources.tidying import unknown_fields
 from appliance.store.base import Malformed, NotFound, Page, Preconditions, Store
 from appliance.store.rules import has_finalizers
+from appliance.store.strategic import has_strategy
 
 _WARNED_FIELDS = 20  # warnings are headers: a handful, not a book
 
@@ -59,7 +61,7 @@ class Objects:
 
     async def _check(self, request: web.Request, target: Target, verb: Verb) -> None:
         if target.subresource and not target.kind.has_status:
-            raise NotFound("the server could not find the requested resource")
+            raise UnknownPath
         await self._authorize(request, requests.asked_of(verb, target, request.query))
 
     async def _watch(self, request: web.Request, target: Target) -> web.StreamResponse:
@@ -83,19 +85,24 @@ class Objects:
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         await self._check(request, target, "create")
         document = _placed(target, await requests.read_document(request))
-        warnings = _check_fields(request.query, target.kind, document)
-        created = await self._store.create(target.kind, document, dry_run=requests.is_dry_run(request.query))
+        request[requests.TARGET] = replace(target, name=str(document["metadata"].get("name") or ""))
+        warnings = _check_fields(request.query, target.kind, document, "CreateOptions")
+        dry_run = requests.is_dry_run(request.query, "CreateOptions")
+        created = await self._store.create(target.kind, document, dry_run=dry_run)
+        if dry_run:
+            metadata = {key: value for key, value in created["metadata"].items() if key != "resourceVersion"}
+            created = {**created, "metadata": metadata}
         return _shown(request, target.kind, created, status=201, warnings=warnings)
 
     async def _update(self, request: web.Request, target: Target) -> web.Response:
         await self._check(request, target, "update")
         document = _placed(target, await requests.read_document(request))
-        warnings = _check_fields(request.query, target.kind, document)
+        warnings = _check_fields(request.query, target.kind, document, "UpdateOptions")
         updated = await self._store.update(
             target.kind,
             document,
             subresource=target.subresource,
-            dry_run=requests.is_dry_run(request.query),
+            dry_run=requests.is_dry_run(request.query, "UpdateOptions"),
         )
         return _shown(request, target.kind, updated, warnings=warnings)
 
@@ -104,7 +111,7 @@ class Objects:
         patch = await requests.read_patch(request, target.kind)
         # A strategic patch has directives beside the fields.
         said = {} if patch.type == "strategic" else patch.body
-        warnings = _check_fields(request.query, target.kind, said)
+        warnings = _check_fields(request.query, target.kind, said, "PatchOptions")
         is_new = patch.type == "apply" and not await self._exists(target)
         if is_new:
             await self._check(request, target, "create")
@@ -114,7 +121,7 @@ class Objects:
             patch,
             namespace=target.namespace or "",
             subresource=target.subresource,
-            dry_run=requests.is_dry_run(request.query),
+            dry_run=requests.is_dry_run(request.query, "PatchOptions"),
         )
         return _shown(request, target.kind, patched, status=201 if is_new else 200, warnings=warnings)
 
@@ -190,6 +197,8 @@ def _shown(
 
 def _placed(target: Target, document: Document) -> Document:
     """The body with what the path says of it. Raises Malformed when they contradict each other."""
+    if not has_strategy(target.kind):
+        requests.check_kind_said(document)
     metadata = document.get("metadata")
     if metadata is None:
         metadata = {}
@@ -206,11 +215,13 @@ def _placed(target: Target, document: Document) -> Document:
     return {**document, "metadata": placed}
 
 
-def _check_fields(query: Mapping[str, str], kind: Kind, body: Document | list[Document]) -> list[str]:
+def _check_fields(
+    query: Mapping[str, str], kind: Kind, body: Document | list[Document], options: str
+) -> list[str]:
     """Find fields that nobody will read: refused or warned of, as the client asks."""
     validation = query.get("fieldValidation", "Warn") or "Warn"
     if validation not in ("Strict", "Warn", "Ignore"):
-        raise Malformed(f"fieldValidation: {validation[:40]!r} is none of Strict, Warn, Ignore")
+        raise OptionsInvalid(options, f"fieldValidation: {validation[:40]!r} is none of Strict, Warn, Ignore")
     if validation == "Ignore" or isinstance(body, list):
         return []
     unknown = [f'unknown field "{field}"' for field in unknown_fields(kind, body)]

@@ -14,11 +14,11 @@ from aiohttp import web
 
 from appliance.access.rules import Asked
 from appliance.api.kubernetes import protobuf
-from appliance.api.kubernetes.statuses import Unsupported
+from appliance.api.kubernetes.statuses import OptionsInvalid, UnknownPath, Unsupported
 from appliance.resources.meta import Document, Kind
 from appliance.store.base import (
+    Gone,
     Malformed,
-    NotFound,
     Patch,
     PatchType,
     Propagation,
@@ -52,6 +52,9 @@ class Target:
     namespace: str | None = None
     name: str = ""
     subresource: Subresource = ""
+
+
+TARGET = web.RequestKey("target", Target)  # what a request is about
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def parse_target(kinds: Sequence[Kind], group: str, version: str, tail: str) -> 
     has_object = len(steps) < 2 or namespace is not None or (kind is not None and not kind.namespaced)
     subresource = steps[2] if len(steps) == 3 else ""
     if kind is None or not is_served or not has_object or len(steps) > 3 or subresource not in ("", "status"):
-        raise NotFound("the server could not find the requested resource")
+        raise UnknownPath
     name = steps[1] if len(steps) > 1 else ""
     return Target(kind, namespace, name, "status" if subresource else "")
 
@@ -100,11 +103,10 @@ def parse_list_options(target: Target, query: Mapping[str, str]) -> ListOptions:
         fields = f"metadata.name={target.name}" + (f",{fields}" if fields else "")
     parse_label_selector(labels)
     parse_field_selector(fields, target.kind)
-    if query.get("resourceVersionMatch") == "Exact":
-        raise Malformed("resourceVersionMatch: only the newest version can be listed, not an exact one")
     version = query.get("resourceVersion", "")
     is_watch = _flag(query, "watch")
     initial = _flag(query, "sendInitialEvents") if "sendInitialEvents" in query else None
+    _check_versions(query, is_watch=is_watch)
     return ListOptions(
         Selection(target.namespace, labels, fields),
         limit=_number(query, "limit", MAX_LIMIT),
@@ -117,6 +119,29 @@ def parse_list_options(target: Target, query: Mapping[str, str]) -> ListOptions:
     )
 
 
+def _check_versions(query: Mapping[str, str], *, is_watch: bool) -> None:
+    """Upstream's rules on which version is asked for. Raises OptionsInvalid, Malformed or Gone."""
+    version, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
+    wants_initial = "sendInitialEvents" in query
+    if match not in ("", "Exact", "NotOlderThan"):
+        raise OptionsInvalid("ListOptions", f"resourceVersionMatch: {match[:40]!r} is no way to match")
+    if is_watch and wants_initial != (match == "NotOlderThan"):
+        raise OptionsInvalid(
+            "ListOptions", "resourceVersionMatch: a watch takes NotOlderThan, and only with sendInitialEvents"
+        )
+    if not is_watch and (wants_initial or (match and not version) or (match == "Exact" and version == "0")):
+        raise OptionsInvalid("ListOptions", "resourceVersionMatch: it does not go with the other options")
+    if version and not (version.isascii() and version.isdigit() and len(version) < 19):
+        raise Malformed(f"resourceVersion: {version[:40]!r} is none of ours")
+    if version not in ("", "0") and query.get("continue"):
+        raise Malformed("resourceVersion: a list that goes on has its version already")
+    if match == "Exact":
+        raise Gone(
+            f"version {version} can no longer be listed exactly",
+            hint="list the newest, then watch from there",
+        )
+
+
 def asked_of(verb: Verb, target: Target, query: Mapping[str, str]) -> Asked:
     """The question to put to the roles. A list or watch of one name, by selector, is about that name."""
     name = target.name
@@ -127,10 +152,10 @@ def asked_of(verb: Verb, target: Target, query: Mapping[str, str]) -> Asked:
     )
 
 
-def is_dry_run(query: Mapping[str, str]) -> bool:
-    """Say whether the write is only to be tried. Raises Malformed."""
+def is_dry_run(query: Mapping[str, str], options: str) -> bool:
+    """Say whether the write is only to be tried. Raises OptionsInvalid, about these options."""
     if query.get("dryRun", "") not in ("", "All"):
-        raise Malformed(f"dryRun: {query['dryRun'][:40]!r} is not All")
+        raise OptionsInvalid(options, f"dryRun: {query['dryRun'][:40]!r} is not All")
     return bool(query.get("dryRun"))
 
 
@@ -166,14 +191,26 @@ async def read_patch(request: web.Request, kind: Kind) -> Patch:
     manager = field_manager(request)
     if patch_type == "apply":
         manager = request.query.get("fieldManager", "")
+        if not manager:
+            raise OptionsInvalid("PatchOptions", "fieldManager: an apply says who applies")
         body = _object(parse_yaml(content))
+        check_kind_said(body)
         return Patch("apply", body, manager=manager, force=_flag(request.query, "force"))
+    if "force" in request.query:
+        raise OptionsInvalid("PatchOptions", "force: only an apply can be forced")
     value = parse_json(content)
     if patch_type == "json":
         if not isinstance(value, list) or not all(isinstance(operation, dict) for operation in value):
             raise Malformed("a JSON patch is a list of operations")
         return Patch("json", value, manager=manager)
     return Patch(patch_type, _object(value), manager=manager)
+
+
+def check_kind_said(document: Document) -> None:
+    """Raise Malformed unless the document says what it is."""
+    for field in ("apiVersion", "kind"):
+        if not document.get(field):
+            raise Malformed(f"{field}: the object does not say what it is")
 
 
 async def read_delete_options(request: web.Request) -> DeleteOptions:
@@ -185,7 +222,10 @@ async def read_delete_options(request: web.Request) -> DeleteOptions:
         options = protobuf.parse_protobuf(content) if is_protobuf else _object(parse_json(content))
     preconditions = options.get("preconditions") or {}
     policy = request.query.get("propagationPolicy") or options.get("propagationPolicy") or "Background"
-    if options.get("orphanDependents") is True or request.query.get("orphanDependents") == "true":
+    orphan = options.get("orphanDependents", request.query.get("orphanDependents"))
+    if orphan is not None and (request.query.get("propagationPolicy") or options.get("propagationPolicy")):
+        raise OptionsInvalid("DeleteOptions", "propagationPolicy: it and orphanDependents exclude each other")
+    if orphan in (True, "true"):
         policy = "Orphan"
     if not isinstance(preconditions, dict):
         raise Malformed("preconditions: expected an object")
@@ -193,7 +233,7 @@ async def read_delete_options(request: web.Request) -> DeleteOptions:
         _propagation(policy),
         uid=str(preconditions.get("uid") or ""),
         resource_version=str(preconditions.get("resourceVersion") or ""),
-        dry_run=is_dry_run(request.query) or bool(options.get("dryRun")),
+        dry_run=is_dry_run(request.query, "DeleteOptions") or bool(options.get("dryRun")),
     )
 
 
@@ -201,7 +241,9 @@ def _propagation(policy: object) -> Propagation:
     for known in get_args(Propagation):
         if policy == known:
             return known  # type: ignore[no-any-return]
-    raise Malformed(f"propagationPolicy: {policy!r} is none of {', '.join(get_args(Propagation))}")
+    raise OptionsInvalid(
+        "DeleteOptions", f"propagationPolicy: {policy!r} is none of {', '.join(get_args(Propagation))}"
+    )
 
 
 def parse_json(content: bytes) -> object:

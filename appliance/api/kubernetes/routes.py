@@ -12,19 +12,18 @@ from aiohttp import web
 from appliance.access.rules import Asked
 from appliance.api.kubernetes import discovery, openapi
 from appliance.api.kubernetes.objects import Objects, answer
-from appliance.api.kubernetes.requests import Authorize, Target, parse_target, read_document
+from appliance.api.kubernetes.requests import TARGET, Authorize, Target, parse_target, read_document
 from appliance.api.kubernetes.reviews import REVIEWS, Reviews
-from appliance.api.kubernetes.statuses import WrongMethod, failure
+from appliance.api.kubernetes.statuses import UnknownPath, WrongMethod, failure
 from appliance.api.kubernetes.watching import WatchStreams
 from appliance.resources.kinds import KINDS
 from appliance.resources.meta import Document, Kind
 from appliance.resources.service_account import SERVICE_ACCOUNT
-from appliance.store.base import NotFound, Store
+from appliance.store.base import Store
 
 log = logging.getLogger("skerry.kubernetes")
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_TARGET = web.RequestKey("target", Target)  # what the path names
 _REVIEW_GROUPS = frozenset(kind.group for kind in REVIEWS)
 # What is not Kubernetes' and complains in another form.
 _OTHERS = ("/skerry/", "/elemental/", "/healthz", "/livez", "/readyz", "/metrics")
@@ -40,7 +39,7 @@ async def answer_with_statuses(request: web.Request, handler: _Handler) -> web.S
     except ConnectionError:
         raise  # the client left; there is nobody to answer
     except Exception as error:  # the one broad handler of a request
-        target: Target | None = request.get(_TARGET)
+        target: Target | None = request.get(TARGET)
         status = failure(error, target.kind, target.name) if target else failure(error)
         if status["code"] >= 500:
             log.exception("%s %s failed", request.method, request.path)
@@ -106,14 +105,14 @@ class _Face:
     async def group(self, request: web.Request) -> web.Response:
         name = request.match_info["group"]
         if name not in discovery.groups(self._discovered):
-            raise _unknown()
+            raise UnknownPath()
         return answer(discovery.group(self._discovered, name))
 
     async def resources(self, request: web.Request) -> web.Response:
         group, version = request.match_info.get("group", ""), request.match_info["version"]
         found = discovery.resource_list(self._discovered, group, version)
         if not found["resources"]:
-            raise _unknown()
+            raise UnknownPath()
         return answer(found)
 
     async def objects(self, request: web.Request) -> web.StreamResponse:
@@ -123,13 +122,14 @@ class _Face:
             return await self._review(request, parse_target(REVIEWS, group, version, tail))
         if (group, tail.partition("/")[0]) == ("", "namespaces") and tail.endswith("/token"):
             return await self._issue_token(request, parse_target(self._kinds, group, version, tail[:-6]))
-        target = request[_TARGET] = self._target(group, version, tail)
+        target = request[TARGET] = self._target(group, version, tail)
         return await self._objects.serve(request, target)
 
     async def _review(self, request: web.Request, target: Target) -> web.Response:
         kind, namespace = target.kind, target.namespace or ""
         if request.method != "POST" or target.name or kind.namespaced != bool(namespace):
             raise WrongMethod(f"{request.method} is not served at {request.path}")
+        request[TARGET] = target
         await self._authorize(request, Asked("create", kind.group, kind.plural, namespace=namespace))
         review = await read_document(request)
         caller = self._reviews.caller_of(request)
@@ -138,9 +138,10 @@ class _Face:
     async def _issue_token(self, request: web.Request, account: Target) -> web.Response:
         namespace, name = account.namespace or "", account.name
         if account.kind != SERVICE_ACCOUNT or not name:
-            raise _unknown()
+            raise UnknownPath()
         if request.method != "POST":
             raise WrongMethod(f"{request.method} is not served at {request.path}")
+        request[TARGET] = account
         asked = Asked("create", "", account.kind.plural, "token", namespace, name)
         await self._authorize(request, asked)
         wanted = await read_document(request)
@@ -162,7 +163,7 @@ class _Face:
         discovery.check_json_accepted(request.headers.get("Accept", ""))
         document = openapi.render_v3(self._kinds, request.match_info["path"])
         if not document:
-            raise _unknown()
+            raise UnknownPath()
         return _json(document)
 
     def _target(self, group: str, version: str, tail: str) -> Target:
@@ -181,7 +182,3 @@ class _Face:
 
 def _json(content: bytes) -> web.Response:
     return web.Response(body=content, headers={"Content-Type": "application/json"})
-
-
-def _unknown() -> NotFound:
-    return NotFound("the server could not find the requested resource")

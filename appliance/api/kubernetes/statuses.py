@@ -26,6 +26,21 @@ class WrongMethod(store.StoreError):
     """The path exists and has no such verb."""
 
 
+class UnknownPath(store.NotFound):
+    """Nothing is served at the path, whatever objects there are."""
+
+    def __init__(self) -> None:
+        super().__init__("the server could not find the requested resource")
+
+
+class OptionsInvalid(store.Invalid):
+    """The request's options contradict themselves; `options` is what Kubernetes calls them."""
+
+    def __init__(self, options: str, message: str) -> None:
+        super().__init__(message)
+        self.options = options
+
+
 # The first class that fits wins, so children stand above their parents.
 _TABLE: tuple[tuple[type[Exception], int, str], ...] = (
     (Forbidden, 403, "Forbidden"),
@@ -35,12 +50,16 @@ _TABLE: tuple[tuple[type[Exception], int, str], ...] = (
     (store.NotFound, 404, "NotFound"),
     (store.AlreadyExists, 409, "AlreadyExists"),
     (store.Conflict, 409, "Conflict"),
+    (OptionsInvalid, 422, "Invalid"),
     (store.Malformed, 400, "BadRequest"),
     (store.Invalid, 422, "Invalid"),
     (store.Gone, 410, "Expired"),
     (store.TooLarge, 413, "RequestEntityTooLarge"),
     (store.Unavailable, 503, "ServiceUnavailable"),
 )
+
+
+_ABOUT_OBJECTS = frozenset(("NotFound", "AlreadyExists", "Conflict", "Forbidden"))
 
 
 def failure(error: Exception, kind: Kind | None = None, name: str = "") -> Document:
@@ -51,7 +70,7 @@ def failure(error: Exception, kind: Kind | None = None, name: str = "") -> Docum
         problem = describe_problem(error)
         message = problem.detail
     hint = getattr(error, "hint", "")
-    details = _details(kind, name)
+    details = _about(error, reason, kind, name)
     field, separator, problem_text = message.partition(": ")
     if reason == "Invalid" and separator and " " not in field:
         details["causes"] = [{"reason": "FieldValueInvalid", "message": problem_text, "field": field}]
@@ -75,10 +94,20 @@ def _code_and_reason(error: Exception) -> tuple[int, str]:
     return problem.status, problem.reason
 
 
-def _details(kind: Kind | None, name: str) -> Document:
-    if kind is None:
+def _about(error: Exception, reason: str, kind: Kind | None, name: str) -> Document:
+    """What the error is about: the resource, the kind that is not valid, the options, or nothing."""
+    if isinstance(error, OptionsInvalid):
+        return {"group": "meta.k8s.io", "kind": error.options}
+    if kind is None or isinstance(error, UnknownPath):
         return {}
-    return {"name": name, "group": kind.group, "kind": kind.plural}
+    if reason == "Invalid":
+        return _details(kind, name) | {"kind": kind.kind}
+    return _details(kind, name) if reason in _ABOUT_OBJECTS else {}
+
+
+def _details(kind: Kind, name: str) -> Document:
+    details = {"name": name, "group": kind.group, "kind": kind.plural}
+    return {key: value for key, value in details.items() if value}
 
 
 def _status(status: str, message: str, reason: str, code: int, details: Document) -> Document:

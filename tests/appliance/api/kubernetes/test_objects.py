@@ -187,7 +187,7 @@ async def test_delete_options_are_obeyed(face: Face) -> None:
     await face.ask("POST", MACHINES, machine("press-1"), status=201)
 
     await face.ask("DELETE", f"{MACHINES}/press-1", {"preconditions": {"uid": "another"}}, status=409)
-    await face.ask("DELETE", f"{MACHINES}/press-1", {"propagationPolicy": "Sideways"}, status=400)
+    await face.ask("DELETE", f"{MACHINES}/press-1", {"propagationPolicy": "Sideways"}, status=422)
     await face.ask("DELETE", f"{MACHINES}/press-1", {"propagationPolicy": "Foreground"})
 
 
@@ -238,7 +238,7 @@ async def test_unknown_fields_are_refused_or_warned_of_as_asked(face: Face) -> N
             400,
             "BadRequest",
         ),
-        ("POST", MACHINES, '{"metadata": {"name": "A"}}', "application/json", 422, "Invalid"),
+        ("POST", MACHINES, json.dumps(machine("A")), "application/json", 422, "Invalid"),
         (
             "POST",
             MACHINES,
@@ -250,7 +250,9 @@ async def test_unknown_fields_are_refused_or_warned_of_as_asked(face: Face) -> N
         ("POST", f"{MACHINES}/x", "{}", "application/json", 405, "MethodNotAllowed"),
         ("PUT", MACHINES, "{}", "application/json", 405, "MethodNotAllowed"),
         ("PUT", f"{MACHINES}/x", '{"metadata": {"name": "y"}}', "application/json", 400, "BadRequest"),
-        ("PUT", f"{MACHINES}/x", "{}", "application/json", 404, "NotFound"),
+        ("PUT", f"{MACHINES}/x", "{}", "application/json", 400, "BadRequest"),
+        ("PUT", f"{MACHINES}/x", json.dumps(machine("x")), "application/json", 404, "NotFound"),
+        ("POST", MACHINES, '{"metadata": {"name": "a"}}', "application/json", 400, "BadRequest"),
         ("PATCH", f"{MACHINES}/x", "{}", MERGE, 404, "NotFound"),
         ("PATCH", f"{MACHINES}/x", "{}", "application/json", 415, "UnsupportedMediaType"),
         ("PATCH", f"{MACHINES}/x", "[]", MERGE, 400, "BadRequest"),
@@ -263,7 +265,9 @@ async def test_unknown_fields_are_refused_or_warned_of_as_asked(face: Face) -> N
         ("GET", f"{MACHINES}?limit=ten", None, "", 400, "BadRequest"),
         ("GET", f"{MACHINES}?continue=nonsense", None, "", 400, "BadRequest"),
         ("GET", f"{MACHINES}?watch=perhaps", None, "", 400, "BadRequest"),
-        ("GET", f"{MACHINES}?resourceVersionMatch=Exact", None, "", 400, "BadRequest"),
+        ("GET", f"{MACHINES}?resourceVersionMatch=Exact", None, "", 422, "Invalid"),
+        ("GET", f"{MACHINES}?resourceVersionMatch=Exact&resourceVersion=1", None, "", 410, "Expired"),
+        ("GET", f"{MACHINES}?sendInitialEvents=true", None, "", 422, "Invalid"),
         ("GET", "/apis/elemental.cattle.io/v1beta1/widgets", None, "", 404, "NotFound"),
         ("GET", "/apis/elemental.cattle.io/v9/machineinventories", None, "", 404, "NotFound"),
         (
@@ -277,8 +281,15 @@ async def test_unknown_fields_are_refused_or_warned_of_as_asked(face: Face) -> N
         ("GET", f"{MACHINES}/x/scale", None, "", 404, "NotFound"),
         ("GET", "/api/v1/namespaces/a/namespaces/b", None, "", 404, "NotFound"),
         ("GET", "/apis/nothing.example", None, "", 404, "NotFound"),
-        ("POST", f"{MACHINES}?dryRun=Some", "{}", "application/json", 400, "BadRequest"),
-        ("POST", f"{MACHINES}?fieldValidation=Maybe", "{}", "application/json", 400, "BadRequest"),
+        ("POST", f"{MACHINES}?dryRun=Some", json.dumps(machine("a")), "application/json", 422, "Invalid"),
+        (
+            "POST",
+            f"{MACHINES}?fieldValidation=Maybe",
+            json.dumps(machine("a")),
+            "application/json",
+            422,
+            "Invalid",
+        ),
     ],
 )
 async def test_bad_requests_are_refused_as_status(
@@ -329,7 +340,10 @@ async def test_who_may_not_is_refused_and_nothing_happens(
         document = machine("a")
         document["metadata"]["namespace"] = NAMESPACE
         kept = await face.store.create(MACHINE_INVENTORY, document)
-        changed = {"metadata": {"name": path.rpartition("/")[2].partition("?")[0]}, "spec": {"tpmHash": "no"}}
+        changed = document | {
+            "metadata": {"name": path.rpartition("/")[2].partition("?")[0]},
+            "spec": {"tpmHash": "no"},
+        }
         body = None if method == "GET" else json.dumps(changed)
 
         refused = await face.ask(method, path, body, status=403, headers={"Content-Type": content_type})

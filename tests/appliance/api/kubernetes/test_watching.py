@@ -78,7 +78,9 @@ async def test_streaming_lists_end_their_beginning_with_a_bookmark(face: Face) -
 async def test_a_watch_may_leave_out_what_exists(face: Face) -> None:
     await face.ask("POST", MACHINES, machine("press-1"), status=201)
 
-    async with face.session.get(f"{MACHINES}?watch=1&sendInitialEvents=false") as response:
+    async with face.session.get(
+        f"{MACHINES}?watch=1&sendInitialEvents=false&resourceVersionMatch=NotOlderThan"
+    ) as response:
         await touch(face, "press-1", "1")
         assert (await next_line(response))["type"] == "MODIFIED"
 
