@@ -360,6 +360,20 @@ async def test_a_host_that_is_let_in_later_goes_with_the_last_wave(plant: Plant)
     assert await plant.planned() == ["host-0", "host-1"]
 
 
+async def test_the_next_rollouts_plan_remembers_nothing_of_the_one_before(plant: Plant) -> None:
+    await start(plant, waves=[{"size": "100%"}], maxUnavailable=5)
+    for name in HOSTS:
+        await plant.finish_upgrade(name, V2)
+    await plant.settle()
+    assert (await plant.rollout()).phase == "Completed"
+
+    await start(plant, "to-v3", image="demo:v3", waves=[{"size": "100%"}], maxUnavailable=5)
+
+    status = await plant.rollout("to-v3")
+    assert (status.phase, {host.phase for host in status.hosts}) == ("Progressing", {"Planned"})
+    assert (await plant.plan("host-0")).updated_at == ""
+
+
 async def test_a_host_that_another_rollout_moved_on_is_not_taken_back(plant: Plant) -> None:
     await start(plant, waves=[{"size": "1"}])
     await plant.finish_upgrade("host-0", V2)
