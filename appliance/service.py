@@ -93,7 +93,8 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
 
         admin = AdminToken.load_or_create(data / "admin.token")
         tokens = HostTokens.load_or_create(data / "pki" / "host-token.key")
-        accounts = MirrorAccounts(data / "pki", tokens, admin)
+        users = Users.load(data / "pki" / "users.json")
+        accounts = MirrorAccounts(data / "pki", tokens, admin, people=users.records)
         accounts.prepare()
         limits, intervals = read_limits(config), read_intervals(config)
 
@@ -123,7 +124,6 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
         await jobs.refresh_versions(store, endpoints.mirror)
 
         admin = AdminToken.load_or_create(data / "admin.token")
-        users = Users.load(data / "pki" / "users.json")
         site = config.site or socket.gethostname()
         state = _State()
         control = Control(

@@ -7,14 +7,17 @@ import http.client
 import shutil
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent.protocol.secrets import SecretText
+from appliance.access.users import UserRecord, Users
 from appliance.credentials import AdminToken, HostTokens
-from appliance.mirror_accounts import RULES, MirrorAccounts
+from appliance.mirror_accounts import RULES, MirrorAccounts, render_people
 from appliance.resources.machine_inventory import APPROVAL, MACHINE_INVENTORY
 from appliance.resources.meta import Document
 from appliance.store.base import merge
@@ -111,7 +114,8 @@ def test_the_rules_are_rules() -> None:
     assert policy.may(User(), "pull", "skerry/os")
     assert policy.may(host, "delete", "hosts/fleet-default/m-1/logs")
     assert not policy.may(host, "delete", "skerry/os")
-    assert policy.may(User("alice", frozenset({"users"})), "push", "skerry/os")
+    for group in ("users", "operators", "admins"):
+        assert policy.may(User("alice", frozenset({group})), "push", "skerry/os")
 
 
 # the files alone
@@ -133,8 +137,10 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 
 
 @contextlib.asynccontextmanager
-async def kept(tmp_path: Path, store: SqliteStore) -> AsyncIterator[MirrorAccounts]:
-    accounts = MirrorAccounts(tmp_path, TOKENS, ADMIN)
+async def kept(
+    tmp_path: Path, store: SqliteStore, *, people: Callable[[], Sequence[UserRecord]] = tuple
+) -> AsyncIterator[MirrorAccounts]:
+    accounts = MirrorAccounts(tmp_path, TOKENS, ADMIN, people=people)
     accounts.prepare()
     running = asyncio.create_task(accounts.run(store))
     yield accounts
@@ -184,6 +190,36 @@ async def test_the_file_holds_digests_of_the_tokens_that_hosts_have(
         assert users_of(accounts)[digest_token("ska1.test")] == User("admin", frozenset({"admins"}))
         assert token not in accounts.tokens_file.read_text()
         assert accounts.tokens_file.stat().st_mode & 0o777 == 0o600
+
+
+async def test_people_push_by_their_role_until_their_token_is_taken_back(
+    tmp_path: Path, store: SqliteStore
+) -> None:
+    users = Users(tmp_path / "users.json", ())
+    now = datetime.now(UTC)
+    given: dict[str, str] = {}
+    for name, role in (("ada", "admin"), ("otto", "operator"), ("vera", "viewer")):
+        token, _ = users.issue_token(name, role, lifetime=timedelta(hours=1), by="test", now=now)
+        given[name] = token.reveal()
+
+    async with kept(tmp_path, store, people=users.records) as accounts:
+        await until(lambda: names_of(accounts) == {"admin", "people/ada", "people/otto"})
+        assert users_of(accounts)[digest_token(given["otto"])].groups == {"operators"}
+
+        users.revoke("otto", now=now)
+        await until(lambda: names_of(accounts) == {"admin", "people/ada"})
+
+
+def test_a_token_that_is_over_has_no_line() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    record = UserRecord(
+        name="ada", role="admin", method="token", id="0" * 64, issued=now, expires=now + timedelta(hours=1)
+    )
+
+    assert render_people([record], now=now) == [f"{'0' * 64} people/ada admins"]
+    assert render_people([record], now=now + timedelta(hours=1)) == []
+    certificate = msgspec.structs.replace(record, method="certificate")
+    assert render_people([certificate], now=now) == []
 
 
 async def test_hosts_of_the_last_run_stay_until_the_store_was_read(
