@@ -120,6 +120,8 @@ MACHINE_INVENTORY = Kind(
         Column("READY", "status.conditions[Ready].status"),
         Column("APPROVED", "status.conditions[Approved].status"),
         Column("REASON", "status.conditions[Ready].reason", wide=True),
+        Column("PLAN", "status.plan.state", wide=True),
+        Column("ADOPTED", "status.conditions[AdoptionReady].status", wide=True),
         Column("TPM", "spec.tpmHash", wide=True),
         Column("AGE", "metadata.creationTimestamp", type="date"),
     ),

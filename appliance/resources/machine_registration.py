@@ -242,6 +242,7 @@ MACHINE_REGISTRATION = Kind(
     short_names=("mr", "reg"),
     columns=(
         Column("READY", "status.conditions[Ready].status"),
+        Column("REASON", "status.conditions[Ready].reason", wide=True),
         Column("URL", "status.registrationURL", wide=True),
         Column("AGE", "metadata.creationTimestamp", type="date"),
     ),

@@ -130,6 +130,7 @@ MANAGED_OS_IMAGE = Kind(
         Column("IMAGE", "spec.osImage"),
         Column("VERSION", "spec.managedOSVersionName"),
         Column("READY", "status.conditions[Ready].status"),
+        Column("REASON", "status.conditions[Ready].reason", wide=True),
         Column("AGE", "metadata.creationTimestamp", type="date"),
     ),
 )

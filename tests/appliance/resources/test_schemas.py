@@ -1,5 +1,6 @@
 """Schemas, structs and refusals agree, whatever a document holds; and every field is explained."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -7,11 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from appliance.resources.crds import custom_kinds
+from appliance.resources.kinds import KINDS
 from appliance.resources.machine import MACHINE
 from appliance.resources.machine_registration import MACHINE_REGISTRATION
 from appliance.resources.managed_os_image import MANAGED_OS_IMAGE
 from appliance.resources.meta import Document, Kind
 from appliance.resources.schemas import FREE, Schema, object_schema
+from appliance.resources.system_upgrade_plan import SYSTEM_UPGRADE_PLAN
 from appliance.resources.tidying import unknown_fields
 from appliance.store.base import Invalid
 from appliance.store.validation import check_document, normalized
@@ -65,6 +68,16 @@ def test_every_field_is_explained(kind: Kind) -> None:
     ]
 
     assert silent == []
+
+
+@pytest.mark.parametrize("kind", [*KINDS, SYSTEM_UPGRADE_PLAN], ids=str)
+def test_every_column_shows_something_that_is_there(kind: Kind) -> None:
+    parts = list(fields(object_schema(kind), ""))
+    known, free = {path for path, _ in parts}, [f"{path}." for path, part in parts if FREE in part]
+
+    for column in kind.columns:
+        path = re.sub(r"\[\w+\]", "", column.path)
+        assert path in known or path.startswith(tuple(free)), column
 
 
 def test_free_are_only_what_upstream_keeps_and_kubernetes_own_types() -> None:
