@@ -37,7 +37,9 @@ _EVERYBODY = (
 _VIEWER = (
     PolicyRule(verbs=_READ, api_groups=_DECLARED, resources=["*"]),
     PolicyRule(
-        verbs=_READ, api_groups=[""], resources=["namespaces", "configmaps", "events", "serviceaccounts"]
+        verbs=_READ,
+        api_groups=[""],
+        resources=["namespaces", "configmaps", "events", "serviceaccounts", "services"],
     ),
     PolicyRule(verbs=_READ, api_groups=[RBAC], resources=["roles", "rolebindings"]),
     PolicyRule(

@@ -10,11 +10,22 @@ from platform import machine, python_version
 from appliance.api.kubernetes.reviews import AUTHENTICATION, REVIEWS
 from appliance.api.kubernetes.reviews import VERSION as REVIEW_VERSION
 from appliance.api.kubernetes.statuses import NotAcceptable
-from appliance.resources.meta import Document, Kind
+from appliance.resources.meta import Document, Kind, Resource
 from appliance.resources.service_account import SERVICE_ACCOUNT
 
 # The Kubernetes release whose API this speaks; kubectl chooses what it may ask for by it.
 KUBERNETES_MINOR = "32"
+
+# A box has no Services; `kubectl cluster-info` asks for those of kube-system and gives up without the kind.
+SERVICE = Kind(
+    group="",
+    version="v1",
+    kind="Service",
+    plural="services",
+    struct=Resource,
+    has_status=False,
+    short_names=("svc",),
+)
 
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 _STATUS_VERBS = ["get", "patch", "update"]
@@ -190,7 +201,7 @@ def _kinds_of(kinds: Sequence[Kind], group: str, version: str) -> list[Kind]:
 
 
 def _verbs(kind: Kind) -> list[str]:
-    return ["create"] if kind in REVIEWS else _VERBS
+    return ["create"] if kind in REVIEWS else ["get", "list", "watch"] if kind == SERVICE else _VERBS
 
 
 def _categories(kind: Kind) -> list[str]:

@@ -88,7 +88,8 @@ class _Face:
         self, kinds: tuple[Kind, ...], objects: Objects, authorize: Authorize, reviews: Reviews
     ) -> None:
         self._kinds = kinds
-        self._discovered = (*kinds, *REVIEWS)
+        self._served = (*kinds, discovery.SERVICE)
+        self._discovered = (*self._served, *REVIEWS)
         self._objects = objects
         self._authorize = authorize
         self._reviews = reviews
@@ -122,7 +123,9 @@ class _Face:
             return await self._review(request, parse_target(REVIEWS, group, version, tail))
         if (group, tail.partition("/")[0]) == ("", "namespaces") and tail.endswith("/token"):
             return await self._issue_token(request, parse_target(self._kinds, group, version, tail[:-6]))
-        target = request[TARGET] = self._target(group, version, tail)
+        target = request[TARGET] = parse_target(self._served, group, version, tail)
+        if target.kind == discovery.SERVICE and request.method != "GET":
+            raise WrongMethod("there are no Services here: nothing runs in a box that speaks Kubernetes' API")
         return await self._objects.serve(request, target)
 
     async def _review(self, request: web.Request, target: Target) -> web.Response:
@@ -165,9 +168,6 @@ class _Face:
         if not document:
             raise UnknownPath()
         return _json(document)
-
-    def _target(self, group: str, version: str, tail: str) -> Target:
-        return parse_target(self._kinds, group, version, tail)
 
     def _discover(self, request: web.Request, document: Document, *, is_core: bool) -> web.Response:
         accept = request.headers.get("Accept", "")
