@@ -101,6 +101,11 @@ class MirrorProcess:
             with contextlib.suppress(ChildFailed):
                 await self.start()
 
+    def restart(self) -> None:
+        """Let it end in order and be started again by `supervise`, as for a new certificate."""
+        if self.is_running and self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+
     async def stop(self) -> None:
         self._stopping.set()
         if self._process is not None:

@@ -32,6 +32,7 @@ from appliance.api import contract
 from appliance.api.identity import CALLER, EVALUATOR, Authenticator, check_access, identify_callers
 from appliance.api.kubernetes import Reviews, add_kubernetes_routes, answer_with_statuses
 from appliance.api.problems import answer_with_problems
+from appliance.api.seed_images import SEED_IMAGE_PATH, add_seed_image_routes
 from appliance.api.server import Control, add_control_routes
 from appliance.api.users import UserDesk
 from appliance.channel_lists import ChannelLists
@@ -39,6 +40,7 @@ from appliance.config import ServeConfig
 from appliance.controllers import ControllerSettings
 from appliance.controllers import build as build_controllers
 from appliance.controllers.manager import Manager
+from appliance.controllers.metadata import write_metadata
 from appliance.credentials import AdminToken, Authority, HostTokens
 from appliance.discovery import Announcement, Candidates, Discovery
 from appliance.errors import ApplianceFault, DataDirectoryBusy
@@ -53,6 +55,7 @@ from appliance.mirror_schedule import MirrorSchedule
 from appliance.mirror_settings import read_intervals, read_limits
 from appliance.moving.place import check_place
 from appliance.operations import Operations
+from appliance.resources.seed_image import SEED_IMAGE
 from appliance.store.base import Store
 from appliance.store.sqlite import SqliteStore, utc_now
 from mirror.registry import Registry
@@ -144,6 +147,8 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
             accounts=AccountTokens.load_or_create(store, data / "pki" / "service-account.key"),
         )
         app = build_application(control, authenticator, HostSettings(server_url=endpoints.url, ca_pem=ca_pem))
+        media = jobs.SeedImageBuilder(operations, data / "seed-images", ca_pem)
+        add_seed_image_routes(app, store, media.directory)
         context = _tls_context(tls, ca_pem=ca_pem) if tls else None
         stack.push_async_callback(await _listen(app, listener, Path(endpoints.socket), context))
 
@@ -152,17 +157,21 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
         announce(endpoints)
         log.info("appliance: %s answers at %s, mirror at %s", site, endpoints.url, endpoints.mirror)
 
+        known = {image["metadata"]["uid"] for image in (await store.list(SEED_IMAGE)).items}
+        await media.sweep(known)
+        await write_metadata(store, version=control.version.version, server_url=endpoints.url)
         settings = ControllerSettings(
             server_url=endpoints.url,
             resolve=MirrorImages(registry, endpoints.mirror).resolve,
             read_list=ChannelLists(registry, endpoints.mirror, ca_pem=ca_pem).read,
+            media=media,
         )
         work = [
             Manager(store, build_controllers(store, settings)).run(),
             mirror.supervise(),
             accounts.run(store),
             MirrorSchedule(operations, data / "mirror", intervals).run(),
-            _renew_certificate(authority, data / "pki", names, context),
+            _renew_certificate(authority, data / "pki", names, context, on_renewed=mirror.restart),
         ]
         if config.discovery:
             announcement = Announcement(
@@ -190,7 +199,7 @@ def build_application(
         middlewares=[
             answer_with_problems,
             answer_with_statuses,
-            identify_callers(authenticator, open_routes=(REGISTRATION_PATH, REPORT_PATH)),
+            identify_callers(authenticator, open_routes=(REGISTRATION_PATH, REPORT_PATH, SEED_IMAGE_PATH)),
         ],
     )
     evaluator = app[EVALUATOR] = Evaluator(control.store)
@@ -314,13 +323,24 @@ async def _listen(
 
 
 async def _renew_certificate(
-    authority: Authority, directory: Path, names: Sequence[str], context: ssl.SSLContext | None
+    authority: Authority,
+    directory: Path,
+    names: Sequence[str],
+    context: ssl.SSLContext | None,
+    *,
+    on_renewed: Callable[[], None],
 ) -> None:
     """A box can run for years: look once a day, and let new connections see a renewed certificate."""
+    kept = authority.keep_server_certificate(directory, names)
+    shown = await asyncio.to_thread(kept.certificate.read_bytes)
     while context is not None:
         await asyncio.sleep(CERTIFICATE_CHECK_SECONDS)
         kept = authority.keep_server_certificate(directory, names)
         context.load_cert_chain(kept.certificate, kept.key)
+        current = await asyncio.to_thread(kept.certificate.read_bytes)
+        if current != shown:
+            shown = current
+            on_renewed()
 
 
 async def _run_until(stop: asyncio.Event, work: Sequence[Coroutine[None, None, None]]) -> None:
