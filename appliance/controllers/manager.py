@@ -92,10 +92,12 @@ class Manager:
         *,
         workers: int = 4,
         backoff: Backoff | None = None,
+        unserved: float = UNSERVED_SECONDS,
     ) -> None:
         self._store = store
         self._workers = workers
         self._backoff = backoff or Backoff()
+        self._unserved = unserved
         self._queues = [(controller, KeyedQueue()) for controller in controllers]
         self._failures: dict[tuple[str, Key], int] = {}
         self._durations: dict[tuple[str, Key], float] = {}
@@ -135,7 +137,7 @@ class Manager:
         while True:
             try:
                 if not await self._store.has_kind(kind):
-                    await asyncio.sleep(UNSERVED_SECONDS)
+                    await asyncio.sleep(self._unserved)
                     continue
                 if failures:
                     await self._revisit(kind)

@@ -1,19 +1,27 @@
 """MachineInventory: approval, plan Secret, Ready, and a reset before a machine goes."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from appliance.controllers.machine_conditions import REJECTION_REASON
 from appliance.controllers.plans import checksum_plan, render_plan_change
 from appliance.resources.core import SECRET
-from appliance.resources.machine_inventory import APPROVAL, FINALIZER, MACHINE_INVENTORY, MachineInventory
+from appliance.resources.machine_inventory import (
+    APPROVAL,
+    FINALIZER,
+    MACHINE_INVENTORY,
+    OS_UNMANAGED,
+    RESETTABLE,
+    MachineInventory,
+)
 from appliance.resources.meta import decode, find_condition
+from appliance.resources.rollout import ROLLOUT
 from appliance.store.base import NotFound, merge
-from tests.appliance.controllers.factories import NAMESPACE, encode, failure_output, inventory
+from tests.appliance.controllers.factories import NAMESPACE, V2, encode, failure_output, inventory, rollout
 from tests.appliance.controllers.plant import Plant, open_plant
-
-RESETTABLE = "elemental.cattle.io/resettable"
 
 
 @pytest.fixture
@@ -130,6 +138,102 @@ async def test_a_rejected_machine_says_so(plant: Plant) -> None:
 
     assert await condition(plant, "Approved") == ("False", "Rejected")
     assert await condition(plant, "Ready") == ("False", "Rejected")
+
+
+async def test_what_the_person_said_who_rejected_a_machine_is_quoted(plant: Plant) -> None:
+    await plant.store.create(
+        MACHINE_INVENTORY, inventory(approval="rejected", **{REJECTION_REASON: "not from this plant"})
+    )
+    await plant.settle()
+
+    approved = find_condition((await machine(plant)).status.conditions, "Approved")
+    assert approved is not None
+    assert approved.message == "a person rejected this machine: not from this plant"
+
+
+async def test_a_resettable_machine_whose_secret_is_gone_goes_with_a_warning(plant: Plant) -> None:
+    await plant.store.create(MACHINE_INVENTORY, inventory(**{RESETTABLE: "true"}))
+    await plant.settle()
+    await plant.store.delete(SECRET, "host-0", namespace=NAMESPACE)
+    await plant.store.delete(MACHINE_INVENTORY, "host-0", namespace=NAMESPACE)
+    await plant.settle()
+
+    with pytest.raises(NotFound):
+        await machine(plant)
+    assert await plant.events("ResetImpossible") == [
+        "its plan Secret is gone, so the host was not asked to reset itself"
+    ]
+
+
+async def test_a_rejected_machine_is_not_waited_for(plant: Plant) -> None:
+    await plant.store.create(MACHINE_INVENTORY, inventory(**{RESETTABLE: "true"}))
+    await plant.settle()
+    await annotate(plant, **{APPROVAL: "rejected"})
+    await plant.store.delete(MACHINE_INVENTORY, "host-0", namespace=NAMESPACE)
+    await plant.settle()
+
+    with pytest.raises(NotFound):
+        await machine(plant)
+
+
+async def test_a_dead_host_is_let_go_without_its_reset_when_a_person_says_so(plant: Plant) -> None:
+    await plant.store.create(MACHINE_INVENTORY, inventory(**{RESETTABLE: "true"}))
+    await plant.settle()
+    await plant.store.delete(MACHINE_INVENTORY, "host-0", namespace=NAMESPACE)
+    await plant.settle()
+    ready = find_condition((await machine(plant)).status.conditions, "Ready")
+    body = {"metadata": {"annotations": {RESETTABLE: None}}}
+    await plant.store.patch(MACHINE_INVENTORY, "host-0", merge(body), namespace=NAMESPACE)
+    await plant.settle()
+
+    assert ready is not None
+    assert (ready.reason, RESETTABLE in ready.message) == ("WaitingForPlan", True)
+    with pytest.raises(NotFound):
+        await machine(plant)
+
+
+@pytest.mark.parametrize(
+    ("unmanaged", "configurator", "expected"),
+    [
+        ("", "none", ["grub2-editenv", "shutdown"]),
+        ("", "nmc", ["elemental-register", "grub2-editenv", "shutdown"]),
+        ("true", "none", None),
+    ],
+    ids=["managed", "with a network", "unmanaged"],
+)
+async def test_the_reset_plan_is_upstreams(
+    plant: Plant, unmanaged: str, configurator: str, expected: list[str] | None
+) -> None:
+    document = inventory(**{RESETTABLE: "true", OS_UNMANAGED: unmanaged})
+    document["spec"]["network"] = {"configurator": configurator}
+    await plant.store.create(MACHINE_INVENTORY, document)
+    await plant.settle()
+    await plant.store.delete(MACHINE_INVENTORY, "host-0", namespace=NAMESPACE)
+    await plant.settle()
+
+    plan = json.loads((await plant.plan("host-0")).plan)
+    commands = [instruction["command"] for instruction in plan["instructions"]] if expected else None
+    assert commands == expected
+    assert [(file["path"], file["permissions"]) for file in plan["files"]] == [
+        ("/oem/reset-cloud-config.yaml" if expected else "/var/lib/elemental/.unmanaged_reset", "0600")
+    ]
+
+
+async def test_a_machine_that_goes_in_the_middle_of_a_rollout_does_not_hold_it(plant: Plant) -> None:
+    for name in ("host-0", "host-1"):
+        await plant.add_host(name)
+    await annotate(plant, **{RESETTABLE: "true"})
+    await plant.store.create(ROLLOUT, rollout(waves=[{"size": "100%"}]))
+    await plant.settle()
+    planned = await plant.planned()
+    await plant.store.delete(MACHINE_INVENTORY, "host-0", namespace=NAMESPACE)
+    await plant.settle()
+    reset = await plant.plan("host-0")
+    await plant.finish_upgrade("host-1", V2)
+    await plant.settle()
+
+    assert (planned, reset.type) == (["host-0"], "reset")
+    assert (await plant.rollout()).phase == "Completed"
 
 
 async def test_a_machine_that_cannot_be_reset_goes_at_once(plant: Plant) -> None:

@@ -1,14 +1,14 @@
 """The manager over the real store: events become reconciles, failures come back, one key at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from appliance.controllers import build
-from appliance.controllers.manager import DONE, Backoff, Manager, Result, Watch, owner_keys
+from appliance.controllers.manager import DONE, Backoff, Manager, Result, Watch, identify, owner_keys
 from appliance.controllers.queue import Key
 from appliance.resources.core import CONFIG_MAP, SECRET
 from appliance.resources.machine_registration import MACHINE_REGISTRATION, MachineRegistration
@@ -16,6 +16,7 @@ from appliance.resources.meta import Document, Kind, decode
 from appliance.resources.rollout import ROLLOUT
 from appliance.store.base import EVERYTHING, Event, Gone, Selection, Store, merge
 from appliance.store.sqlite import SqliteStore
+from tests.appliance.controllers.dying import DyingStore
 from tests.appliance.controllers.factories import NAMESPACE, V2, Clock, registration, rollout, settings
 from tests.appliance.controllers.plant import as_store, open_plant
 
@@ -190,6 +191,79 @@ async def test_a_watch_that_fell_behind_starts_over_with_what_exists(store: Sqli
     manager = Manager(as_store(ForgetfulStore(store)), [Recording(reconcile)], backoff=FAST)
     async with running(manager):
         await until(lambda: seen.count("one") >= 3)
+
+
+class LateStore(DyingStore):
+    """The real store, which begins to serve Secrets when it is told to."""
+
+    serves_secrets = False
+
+    async def has_kind(self, kind: Kind) -> bool:
+        return kind != SECRET or self.serves_secrets
+
+
+async def test_a_kind_that_is_not_served_is_awaited_and_holds_up_nobody(
+    store: SqliteStore,
+) -> None:
+    seen: list[str] = []
+
+    async def reconcile(key: Key) -> Result:
+        seen.append(key.name)
+        return DONE
+
+    await store.create(SECRET, {"metadata": {"name": "secret", "namespace": NAMESPACE}})
+    await put(store, "one")
+    late = LateStore(store)
+    everything = Watch(SECRET, lambda document: [identify(document)])
+    async with running(Manager(late, [Recording(reconcile, [everything])], unserved=0.005)):
+        await until(lambda: seen == ["one"])
+        late.serves_secrets = True
+        await until(lambda: seen == ["one", "secret"])
+
+
+class DeafStore(DyingStore):
+    """The real store, whose watch of Secrets breaks off when it is told to, after something was deleted."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        super().__init__(store)
+        self.breaks = asyncio.Event()
+        self.listens = asyncio.Event()
+
+    async def watch(
+        self, kind: Kind, selection: Selection = EVERYTHING, *, since: str = ""
+    ) -> AsyncGenerator[Event, None]:
+        async for event in super().watch(kind, selection, since=since):
+            if kind == SECRET and event.type == "BOOKMARK":
+                self.listens.set()
+            if kind == SECRET and event.type == "DELETED" and not self.breaks.is_set():
+                self.breaks.set()
+                raise Gone("that version is no longer kept")
+            yield event
+
+
+async def test_an_owner_whose_child_was_deleted_while_the_watch_was_broken_is_looked_at(
+    store: SqliteStore,
+) -> None:
+    seen = 0
+
+    async def reconcile(key: Key) -> Result:
+        nonlocal seen
+        seen += 1
+        return DONE
+
+    owner = await put(store, "owner")
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"]}
+    child = {"name": "child", "namespace": NAMESPACE, "ownerReferences": [reference]}
+    await store.create(SECRET, {"metadata": child})
+    deaf = DeafStore(store)
+    manager = Manager(deaf, [Recording(reconcile, [Watch(SECRET, owner_keys(CONFIG_MAP))])], backoff=FAST)
+    async with running(manager):
+        await until(lambda: seen > 0 and deaf.listens.is_set() and manager.is_idle)
+        before = seen
+        await store.delete(SECRET, "child", namespace=NAMESPACE)
+        await until(lambda: seen > before)
+
+    assert deaf.breaks.is_set()
 
 
 @pytest.mark.parametrize(
