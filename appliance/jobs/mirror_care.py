@@ -26,6 +26,7 @@ from appliance.resources.machine_inventory import MACHINE_INVENTORY
 from appliance.resources.machine_registration import MACHINE_REGISTRATION
 from appliance.resources.managed_os_image import MANAGED_OS_IMAGE
 from appliance.resources.managed_os_version import MANAGED_OS_VERSION
+from appliance.resources.managed_os_version_channel import MANAGED_OS_VERSION_CHANNEL
 from appliance.resources.meta import Document
 from appliance.resources.rollout import ROLLOUT
 from appliance.resources.seed_image import SEED_IMAGE
@@ -44,8 +45,8 @@ FINDINGS_TOLD = 100
 WAITING = ProgressEvent("checking", 0, 0, "waiting for a load")
 HOLDERS = (
     (CONFIG_MAP, Selection(labels=BUNDLE_LABEL)),  # the records of bundles
-    *((kind, EVERYTHING) for kind in (MANAGED_OS_VERSION, MANAGED_OS_IMAGE, ROLLOUT)),
-    *((kind, EVERYTHING) for kind in (MACHINE_REGISTRATION, MACHINE_INVENTORY, SEED_IMAGE)),
+    *((kind, EVERYTHING) for kind in (MANAGED_OS_VERSION, MANAGED_OS_VERSION_CHANNEL, MANAGED_OS_IMAGE)),
+    *((kind, EVERYTHING) for kind in (ROLLOUT, MACHINE_REGISTRATION, MACHINE_INVENTORY, SEED_IMAGE)),
 )
 
 T = TypeVar("T")

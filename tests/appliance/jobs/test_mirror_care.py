@@ -3,11 +3,14 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
+from appliance.api.contract import DEFAULT_NAMESPACE
+from appliance.jobs.load_bundle import render_record
 from appliance.jobs.mirror_care import (
     CollectMirror,
     MirrorDamaged,
@@ -19,9 +22,12 @@ from appliance.jobs.mirror_care import (
 )
 from appliance.jobs.os_versions import render_version
 from appliance.jobs.workshop import Workshop
+from appliance.resources.core import CONFIG_MAP
 from appliance.resources.managed_os_version import MANAGED_OS_VERSION
 from appliance.store.sqlite import SqliteStore
+from bundles.load import LoadedBundle, LoadedImage
 from bundles.progress import Cancelled, ProgressEvent
+from mirror.care import read_care
 from mirror.errors import RequestInvalid
 from mirror.oci import Digest, digest_of
 from mirror.registry import Registry
@@ -79,6 +85,45 @@ async def test_what_a_version_names_stays_without_a_tag(workshop: Workshop) -> N
     assert not workshop.registry.has_blob(digest_of(b"loose"))
     assert result["blobs"] == 2
     assert result["reasons"]["untagged"]["blobs"] == 1
+
+
+async def test_what_a_bundle_brought_stays_when_a_newer_one_takes_its_tag(workshop: Workshop) -> None:
+    old = push_image(workshop.registry, "os", b"old", "stable")
+    image = LoadedImage("os:stable", old, "v1", "", kind="image", size=1, was_present=False)
+    record = LoadedBundle("spring", "", 1, "me", [image], 1, 0, 1)
+    await workshop.store.create(CONFIG_MAP, render_record(record, now=datetime.now(UTC)))
+    push_image(workshop.registry, "os", b"new", "stable")
+    age(workshop.registry)
+
+    await asyncio.to_thread(collect_mirror_kind(workshop).work, CollectMirror(), Surroundings())
+    assert workshop.registry.has_manifest("os", old)
+
+    await workshop.store.delete(CONFIG_MAP, "bundle-spring", namespace=DEFAULT_NAMESPACE)
+    age(workshop.registry)
+    await asyncio.to_thread(collect_mirror_kind(workshop).work, CollectMirror(), Surroundings())
+    assert not workshop.registry.has_manifest("os", old)
+
+
+async def test_how_it_ended_is_written_down_and_dry_runs_are_not(workshop: Workshop) -> None:
+    root = workshop.registry.blobs.staging.parent
+    push_image(workshop.registry, "os", b"layer", "v1")
+    await asyncio.to_thread(collect_mirror_kind(workshop).work, CollectMirror(dry_run=True), Surroundings())
+    assert read_care(root, "collection") is None
+
+    with pytest.raises(RequestInvalid):
+        await asyncio.to_thread(
+            collect_mirror_kind(workshop).work, CollectMirror(grace_hours=-1), Surroundings()
+        )
+    collected = read_care(root, "collection")
+    assert collected is not None
+    assert not collected.is_sound
+
+    workshop.registry.blobs.delete(digest_of(b"layer"))
+    with pytest.raises(MirrorDamaged):
+        await asyncio.to_thread(verify_mirror_kind(workshop).work, VerifyMirror(), Surroundings())
+    verified = read_care(root, "verification")
+    assert verified is not None
+    assert (verified.is_sound, verified.findings > 0) == (False, True)
 
 
 async def test_a_dry_run_only_tells(workshop: Workshop) -> None:
