@@ -1,7 +1,7 @@
-"""The embedded store and its Kubernetes face at ten thousand hosts: writes, pages, watch fan-out.
+"""The embedded store at ten thousand hosts, inside its process: writes, pages, watch fan-out.
 
-`python -m benchmarks.store [--hosts N] [--watchers N]`. Prints numbers and asserts none. The peer, a real
-kube-apiserver over kine, is measured elsewhere; beside the writes stands what the disk's fsync alone allows.
+`python -m benchmarks.store [--hosts N] [--watchers N]`. Prints numbers and asserts none. Beside the writes
+stands what the disk's fsync alone allows; `benchmarks.store_peer` has a real kube-apiserver beside all of it.
 """
 
 import argparse
@@ -15,10 +15,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 
-import aiohttp
-from aiohttp import web
-
-from appliance.api.kubernetes import add_kubernetes_routes
 from appliance.resources.host_report import HOST_REPORT
 from appliance.resources.machine_inventory import MACHINE_INVENTORY
 from appliance.resources.meta import Document
@@ -27,7 +23,6 @@ from appliance.store.sqlite import SqliteStore
 
 NAMESPACE = "fleet-default"
 PAGE = 500
-MACHINES = f"/apis/elemental.cattle.io/v1beta1/namespaces/{NAMESPACE}/machineinventories"
 
 
 async def main() -> None:
@@ -45,7 +40,6 @@ async def main() -> None:
             await measure_writes(store, arguments.hosts)
             await measure_reads(store)
             await measure_fan_out(store, arguments.watchers)
-            await measure_http(store, arguments.watchers)
         started = time.perf_counter()
         SqliteStore.open(path).close()
         say(f"open {arguments.hosts:,} hosts, checked", milliseconds(time.perf_counter() - started))
@@ -59,7 +53,11 @@ def machine(index: int) -> Document:
         "metadata": {
             "name": f"host-{index:05}",
             "namespace": NAMESPACE,
-            "labels": {"site": f"site-{index % 10}", **{f"smbios/field-{n}": "value" for n in range(20)}},
+            "labels": {
+                "site": f"site-{index % 10}",
+                "asset": str(index),
+                **{f"smbios/field-{n}": "value" for n in range(20)},
+            },
             "annotations": {
                 f"elemental.cattle.io/note-{n}": "something a host said of itself" for n in range(15)
             },
@@ -155,69 +153,6 @@ async def measure_fan_out(store: Store, watchers: int) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def measure_http(store: Store, watchers: int) -> None:
-    app = web.Application()
-    add_kubernetes_routes(app, store, authorize=lambda *_: None)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(url, connector=connector, timeout=aiohttp.ClientTimeout()) as session:
-
-        async def page() -> None:
-            async with session.get(f"{MACHINES}?limit={PAGE}") as response:
-                await response.read()
-
-        async def table() -> None:
-            headers = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
-            async with session.get(f"{MACHINES}?limit={PAGE}", headers=headers) as response:
-                await response.read()
-
-        say(f"HTTP: a page of {PAGE}", milliseconds(await median(page, 20)))
-        say("HTTP: the same as a table (kubectl get)", milliseconds(await median(table, 20)))
-        await measure_http_fan_out(store, session, watchers)
-    await runner.cleanup()
-
-
-async def measure_http_fan_out(store: Store, session: aiohttp.ClientSession, watchers: int) -> None:
-    version = (await store.list(MACHINE_INVENTORY, limit=1)).resource_version
-    streams = [await session.get(f"{MACHINES}?watch=1&resourceVersion={version}") for _ in range(watchers)]
-
-    async def change(turn: int, changes: int) -> float:
-        started = time.perf_counter()
-        reading = [asyncio.create_task(read_lines(stream, changes)) for stream in streams]
-        await asyncio.gather(
-            *(
-                store.patch(
-                    MACHINE_INVENTORY,
-                    f"host-{index:05}",
-                    merge(condition(f"Fan{turn}")),
-                    namespace=NAMESPACE,
-                    subresource="status",
-                )
-                for index in range(changes)
-            )
-        )
-        await asyncio.gather(*reading)
-        return time.perf_counter() - started
-
-    one = statistics.median([await change(turn, 1) for turn in range(20)])
-    say(f"HTTP: a change to {watchers} watchers", milliseconds(one))
-    many = await change(1000, 200)
-    say(
-        f"HTTP: 200 changes to {watchers} watchers",
-        f"{200 * watchers / many:,.0f} events/s, {milliseconds(many)}",
-    )
-    for stream in streams:
-        stream.close()
-
-
-async def read_lines(stream: aiohttp.ClientResponse, count: int) -> None:
-    for _ in range(count):
-        await stream.content.readline()
 
 
 async def timed(work: Callable[[], Awaitable[None]]) -> float:

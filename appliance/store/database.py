@@ -17,7 +17,7 @@ from appliance.store.base import Damaged, Unavailable
 APPLICATION_ID = 0x534B5259  # "SKRY", so that another program's database is told apart
 
 migrations = sqlite_utils.Migrations("skerry")
-MIGRATION_NAMES = ("0001-objects-and-changes",)
+MIGRATION_NAMES = ("0001-objects-and-changes", "0002-labels")
 
 
 @migrations(name=MIGRATION_NAMES[0])
@@ -45,6 +45,20 @@ def _create_objects_and_changes(database: sqlite_utils.Database) -> None:
         "INSERT INTO facts VALUES ('pruned', 0)",
         # Version 0 means "any" on the wire, so an empty store is at version 1.
         "INSERT INTO sqlite_sequence (name, seq) VALUES ('changes', 1)",
+    ):
+        database.execute(statement)
+
+
+@migrations(name=MIGRATION_NAMES[1])
+def _create_labels(database: sqlite_utils.Database) -> None:
+    """Which objects carry a label, in the order of a list. Its rows come and go with the objects' own."""
+    for statement in (
+        """CREATE TABLE labels (
+             kind TEXT NOT NULL, label TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+             object INTEGER NOT NULL, PRIMARY KEY (kind, label, namespace, name)) WITHOUT ROWID""",
+        """INSERT INTO labels
+             SELECT kind, each.key || '=' || each.value, namespace, name, objects.id
+             FROM objects, json_each(CAST(labels AS TEXT)) AS each""",
     ):
         database.execute(statement)
 

@@ -75,6 +75,15 @@ class Selector:
         """Say whether the labels (or the selectable fields) meet every requirement."""
         return all(requirement.is_met(values) for requirement in self.requirements)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """As `key=value`, labels of which everything selected carries one; empty when there are none such."""
+        choices = [requirement for requirement in self.requirements if requirement.operator == "in"]
+        if not choices:
+            return ()
+        narrowest = min(choices, key=lambda requirement: len(requirement.values))
+        return tuple(f"{narrowest.key}={value}" for value in dict.fromkeys(narrowest.values))
+
     def pinned(self, key: str) -> str | None:
         """The single value that `key` must have, when the selector says so."""
         for requirement in self.requirements:

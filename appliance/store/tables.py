@@ -66,6 +66,12 @@ class Scan:
     after: Key | None = None
     limit: int = 0
 
+    @property
+    def is_exact(self) -> bool:
+        """Every row that is read is selected, so no more need be read than asked for."""
+        by_label = bool(self.labels.labels) and len(self.labels.requirements) == 1
+        return not self.fields and (by_label or not self.labels)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -151,16 +157,20 @@ class Transaction:
         )
         assert cursor.lastrowid is not None
         self._put_owners(cursor.lastrowid, document)
+        self._put_labels(Stored(cursor.lastrowid, kind, document), now.labels)
         self._record(kind, "ADDED", document, encoded, now=now, before=now)
         return document
 
     def replace(self, stored: Stored, document: Document) -> Document:
         encoded = self._stamp(stored.kind, document)
         now, before = select(stored.kind, document), select(stored.kind, stored.document)
-        self._connection.execute(
-            "UPDATE objects SET labels = ?, document = ? WHERE id = ?",
-            (msgspec.json.encode(now.labels), encoded, stored.id),
-        )
+        self._connection.execute("UPDATE objects SET document = ? WHERE id = ?", (encoded, stored.id))
+        if now.labels != before.labels:
+            self._connection.execute(
+                "UPDATE objects SET labels = ? WHERE id = ?", (msgspec.json.encode(now.labels), stored.id)
+            )
+            self._remove_labels(stored, before.labels)
+            self._put_labels(stored, now.labels)
         if _owner_uids(document) != _owner_uids(stored.document):
             self._connection.execute("DELETE FROM owners WHERE object = ?", (stored.id,))
             self._put_owners(stored.id, document)
@@ -172,6 +182,7 @@ class Transaction:
         encoded = self._stamp(stored.kind, document)
         self._connection.execute("DELETE FROM objects WHERE id = ?", (stored.id,))
         now, before = select(stored.kind, document), select(stored.kind, stored.document)
+        self._remove_labels(stored, before.labels)
         self._record(stored.kind, "DELETED", document, encoded, now=now, before=before)
         return document
 
@@ -202,6 +213,18 @@ class Transaction:
         self._connection.executemany(
             "INSERT OR IGNORE INTO owners (owner, object) VALUES (?, ?)",
             [(owner, id) for owner in _owner_uids(document)],
+        )
+
+    def _put_labels(self, stored: Stored, labels: Mapping[str, str]) -> None:
+        self._connection.executemany(
+            "INSERT INTO labels (kind, label, namespace, name, object) VALUES (?, ?, ?, ?, ?)",
+            [(*key, stored.id) for key in _label_keys(stored, labels)],
+        )
+
+    def _remove_labels(self, stored: Stored, labels: Mapping[str, str]) -> None:
+        self._connection.executemany(
+            "DELETE FROM labels WHERE kind = ? AND label = ? AND namespace = ? AND name = ?",
+            _label_keys(stored, labels),
         )
 
     def _record(
@@ -290,7 +313,7 @@ class Reader:
 
     def _matching(self, scan: Scan) -> Iterator[tuple[Key, Document]]:
         after = scan.after
-        batch = scan.limit + 1 if scan.limit and not (scan.labels or scan.fields) else _SCAN
+        batch = scan.limit + 1 if scan.limit and scan.is_exact else _SCAN
         while True:
             rows = self._rows(scan, after, batch)
             for namespace, name, labels, encoded in rows:
@@ -305,10 +328,15 @@ class Reader:
             after = (rows[-1][0], rows[-1][1])
 
     def _rows(self, scan: Scan, after: Key | None, limit: int) -> list[tuple[str, str, bytes, bytes]]:
-        where, parameters = _where(scan, after)
+        labels = scan.labels.labels
+        first, source = ("labels", "labels CROSS JOIN objects ON id = object") if labels else ("objects",) * 2
+        where, parameters = _where(scan, after, table=first)
+        if labels:
+            where += f" AND label IN ({', '.join('?' * len(labels))})"
+            parameters = (*parameters, *labels)
         query = (
-            f"SELECT namespace, name, labels, document FROM objects WHERE {where}"  # noqa: S608 - our words
-            " ORDER BY namespace, name LIMIT ?"
+            f"SELECT {first}.namespace, {first}.name, objects.labels, document FROM {source}"  # noqa: S608
+            f" WHERE {where} ORDER BY {first}.namespace, {first}.name LIMIT ?"  # our words only
         )
         return self._connection.execute(query, (*parameters, limit)).fetchall()
 
@@ -318,18 +346,26 @@ class Reader:
         return int(self._connection.execute(query, parameters).fetchone()[0])
 
 
-def _where(scan: Scan, after: Key | None) -> tuple[str, Sequence[str]]:
-    terms, parameters = ["kind = ?"], [kind_key(scan.kind)]
+def _where(scan: Scan, after: Key | None, *, table: str = "objects") -> tuple[str, Sequence[str]]:
+    terms, parameters = [f"{table}.kind = ?"], [kind_key(scan.kind)]
     if scan.namespace is not None:
-        terms.append("namespace = ?")
+        terms.append(f"{table}.namespace = ?")
         parameters.append(scan.namespace)
     if (name := scan.fields.pinned("metadata.name")) is not None:
-        terms.append("name = ?")
+        terms.append(f"{table}.name = ?")
         parameters.append(name)
     if after is not None:
-        terms.append("(namespace, name) > (?, ?)")
+        terms.append(f"({table}.namespace, {table}.name) > (?, ?)")
         parameters.extend(after)
     return " AND ".join(terms), parameters
+
+
+def _label_keys(stored: Stored, labels: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
+    metadata, kind = stored.document["metadata"], kind_key(stored.kind)
+    return [
+        (kind, f"{key}={value}", metadata.get("namespace", ""), metadata["name"])
+        for key, value in labels.items()
+    ]
 
 
 def _change(kind: Kind, row: tuple[int, ChangeType, bytes, bytes | None]) -> Change:

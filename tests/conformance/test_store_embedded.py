@@ -1,6 +1,8 @@
 """What only the embedded store promises: a history of known limits, and a cascade that is one write."""
 
-from contextlib import aclosing
+import sqlite3
+from contextlib import aclosing, closing
+from pathlib import Path
 
 import pytest
 
@@ -10,18 +12,21 @@ from appliance.resources.meta import Document
 from appliance.resources.rollout import ROLLOUT
 from appliance.store.base import (
     Gone,
+    Selection,
     Store,
 )
 from tests.conformance.store_engines import (
     LIMITS,
     NAMESPACE,
     delete,
+    fill,
     get,
     machine,
     names,
     next_event,
     owner_of,
     patch,
+    sqlite,
     take,
 )
 
@@ -84,6 +89,19 @@ async def test_of_two_owners_the_last_one_counts_at_once(embedded: Store) -> Non
 
     await delete(embedded, "press-2")
     assert await names(embedded, SECRET) == []
+
+
+async def test_a_store_of_an_earlier_release_learns_its_labels(tmp_path: Path) -> None:
+    async with sqlite(tmp_path, LIMITS) as store:
+        await fill(store, 4)
+    with closing(sqlite3.connect(tmp_path / "skerry.db")) as connection, connection:
+        connection.execute("DROP TABLE labels")
+        connection.execute("DELETE FROM _sqlite_migrations WHERE name = '0002-labels'")
+
+    async with sqlite(tmp_path, LIMITS) as store:
+        page = await store.list(MACHINE_INVENTORY, Selection(labels="site=north"))
+
+    assert [document["metadata"]["name"] for document in page.items] == ["press-1", "press-3"]
 
 
 def secret(name: str, *owners: Document) -> Document:

@@ -10,7 +10,7 @@ from appliance.store.base import (
     Selection,
     Store,
 )
-from tests.conformance.store_engines import NAMESPACE, fill, machine, next_event
+from tests.conformance.store_engines import NAMESPACE, delete, fill, machine, next_event, patch
 
 
 async def test_pages_together_are_the_list(store: Store) -> None:
@@ -96,3 +96,20 @@ async def test_a_selector_that_cannot_be_read_is_refused(store: Store, selection
 async def test_a_continue_token_that_is_not_ours_is_refused(store: Store, token: str) -> None:
     with pytest.raises(Malformed, match="continue token"):
         await store.list(MACHINE_INVENTORY, continue_token=token)
+
+
+async def test_labels_that_change_are_found_as_they_are_now(store: Store) -> None:
+    await fill(store, 3)
+
+    await patch(store, {"metadata": {"labels": {"site": "west", "index": None}}}, "press-1")
+    await delete(store, "press-2")
+
+    async def found(labels: str) -> list[str]:
+        page = await store.list(MACHINE_INVENTORY, Selection(labels=labels))
+        return [document["metadata"]["name"] for document in page.items]
+
+    assert await found("site=west") == ["press-1"]
+    assert await found("site in (north,west,south,east)") == ["press-0", "press-1"]
+    assert await found("site=north") == []
+    assert await found("index in (1,2)") == []
+    assert await found("site=west,index=1") == []
