@@ -39,6 +39,7 @@ from appliance.channel_lists import ChannelLists
 from appliance.config import ServeConfig
 from appliance.controllers import ControllerSettings
 from appliance.controllers import build as build_controllers
+from appliance.controllers.events import keep_events_pruned
 from appliance.controllers.manager import Manager
 from appliance.controllers.metadata import write_metadata
 from appliance.credentials import AdminToken, Authority, HostTokens
@@ -168,6 +169,7 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
         )
         work = [
             Manager(store, build_controllers(store, settings)).run(),
+            keep_events_pruned(store, clock=settings.clock),
             mirror.supervise(),
             accounts.run(store),
             MirrorSchedule(operations, data / "mirror", intervals).run(),
