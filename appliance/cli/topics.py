@@ -17,7 +17,7 @@ Exit codes are a contract; scripts may rely on them.
   3    the appliance cannot be reached; trying again may help
   4    time was up while waiting
   5    refused by a safety gate: a system disk, a token that may not, a data directory in use
-  6    integrity: a hash, a signature or a read-back was wrong
+  6    integrity: a hash, a signature, a read-back or a database was wrong
   7    partial: some of several were done
   8    a person must approve first
   130  interrupted

@@ -93,7 +93,7 @@ def test_a_damaged_store_is_a_sentence_and_stays_as_it_is(tmp_path: Path) -> Non
 
     refused = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
 
-    assert (refused.returncode, refused.stdout) == (1, "")
+    assert (refused.returncode, refused.stdout) == (6, "")
     assert "Traceback" not in refused.stderr
     assert (tmp_path / "skerry.db").read_bytes() == before
 
