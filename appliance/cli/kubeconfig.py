@@ -11,7 +11,7 @@ from appliance.cli.options import OutputOption, Server, connect, operator
 from appliance.cli.output import Output, print_data, print_lines, print_table, talk, write
 
 if TYPE_CHECKING:
-    from appliance.api.contract import Access, UserView
+    from appliance.api.contract import Access, UserCredential, UserView
 
 UNITS = {"m": 60, "h": 3600, "d": 24 * 3600, "y": 365 * 24 * 3600}
 
@@ -51,14 +51,7 @@ def kubeconfig(
         method: Literal["token", "certificate"] = "certificate" if mtls else "token"
         chosen = user or re.sub(r"[^A-Za-z0-9._@-]", "-", operator()).strip("-._@")[:63]
         issued = client.issue_user(chosen, role, method=method, lifetime_seconds=lifetime)
-        secret = (
-            {
-                "client-certificate-data": _encode(issued.certificate),
-                "client-key-data": _encode(issued.key),
-            }
-            if mtls
-            else {"token": issued.token}
-        )
+        secret = secret_of(issued)
         name = f"{chosen}@{name}"
         talk(f"{chosen} is {role} until {issued.user.expires}. skerry user revoke {chosen} takes it back.")
     text = yaml.safe_dump(render_kubeconfig(access, name, secret), sort_keys=False)
@@ -116,6 +109,16 @@ def render_kubeconfig(access: "Access", name: str, secret: dict[str, str]) -> di
         "users": [{"name": name, "user": secret}],
         "contexts": [{"name": name, "context": context}],
         "current-context": name,
+    }
+
+
+def secret_of(issued: "UserCredential") -> dict[str, str]:
+    """What stands under `user`: the token, or the certificate and its key."""
+    if issued.token:
+        return {"token": issued.token}
+    return {
+        "client-certificate-data": _encode(issued.certificate),
+        "client-key-data": _encode(issued.key),
     }
 
 

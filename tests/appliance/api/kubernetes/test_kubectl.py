@@ -1,15 +1,11 @@
-"""A real kubectl, of any age, against the face: what a technician would type.
-
-KUBECTL names the binary; without it the first on the path is used (Debian: package kubernetes-client).
-"""
+"""A real kubectl, of any age, against the face: what a technician would type."""
 
 import asyncio
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.appliance.api.kubernetes.kubectls import Kubectl, find_kubectl
 from tests.appliance.api.kubernetes.serving import RANCHER, Face
 
 pytestmark = pytest.mark.interop
@@ -36,37 +32,9 @@ data: {owner: line 7}
 """
 
 
-class Kubectl:
-    def __init__(self, binary: str, server: str, home: Path) -> None:
-        self._binary = binary
-        self._server = server
-        self._environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
-
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            self._binary,
-            "--server",
-            self._server,
-            *arguments,
-            env=self._environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-
-    async def __call__(self, *arguments: str, code: int = 0) -> str:
-        process = await self.start(*arguments)
-        async with asyncio.timeout(60):
-            output, _ = await process.communicate()
-        assert process.returncode == code, output.decode()
-        return output.decode()
-
-
 @pytest.fixture(params=["", RANCHER])
 def kubectl(request: pytest.FixtureRequest, face: Face, tmp_path: Path) -> Kubectl:
-    binary = os.environ.get("KUBECTL") or shutil.which("kubectl")
-    if binary is None:
-        pytest.skip("there is no kubectl: apt-get install kubernetes-client")
-    return Kubectl(binary, face.url + request.param, tmp_path)
+    return Kubectl(find_kubectl("installed"), tmp_path, "--server", face.url + request.param)
 
 
 @pytest.fixture
@@ -109,7 +77,7 @@ async def test_get_label_patch_and_describe(kubectl: Kubectl, manifest: Path) ->
     await kubectl("annotate", "configmap", "notes", "-n", "fleet-default", "seen=yes")
 
     table = await kubectl("get", "mr", "-A", "-l", "line in (7)", "-o", "wide")
-    assert table.splitlines()[0].split() == ["NAMESPACE", "NAME", "READY", "URL", "AGE"]
+    assert {"NAMESPACE", "READY", "URL"} <= set(table.splitlines()[0].split())
     assert "plant" in table
     assert await kubectl("get", "mr", "-A", "-o", "name") == "machineregistration.elemental.cattle.io/plant\n"
     described = await kubectl("describe", *on)
@@ -167,4 +135,4 @@ async def test_a_mistake_is_explained(kubectl: Kubectl, tmp_path: Path) -> None:
 
     refused = await kubectl("apply", "--validate=false", "-f", str(wrong), code=1)
 
-    assert "spec.config.elemental.install.reboot: expected bool, got int" in refused
+    assert "spec.config.elemental.install.reboot in body must be of type boolean" in refused
