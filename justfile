@@ -77,9 +77,10 @@ bench-starts:
 bench-bundles:
     python -m benchmarks.bundles
 
-# lists, watches and writes with 10,000 objects
+# lists, watches and writes with 10,000 objects, then the same beside a real kube-apiserver over kine
 bench-store:
     python -m benchmarks.store
+    python -m benchmarks.store_peer
 
 # first paint with 10,000 hosts, bytes per update
 bench-console:
