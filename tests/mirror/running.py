@@ -82,7 +82,7 @@ class RunningMirror:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._call(self._server.stop(grace_seconds=1.0))
+        self._call(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -132,6 +132,12 @@ class RunningMirror:
         )
         _, self.port = await server.start("127.0.0.1", 0, tls=self._tls)
         return server
+
+    async def _stop(self) -> None:
+        """What was told to end needs a turn of the loop to do so."""
+        await self._server.stop(grace_seconds=1.0)
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others, timeout=5)
 
     def _call(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
