@@ -4,9 +4,11 @@ An image is layers of tar, of which the topmost that has a path wins and a white
 artifact is blobs that are files themselves. Blocks on the disk: call it in a thread.
 """
 
+import gzip
 import os
 import shlex
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +31,10 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 DEFAULT_LIST = "/channel.json"
+
+
+def tell_nobody(done: int, total: int) -> None:
+    """Nobody wants to know how far a copy is."""
 
 
 class ImageUnusable(ApplianceFault):
@@ -84,17 +90,30 @@ class ImageFiles:
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 return ImageSettings()
 
-    def extract(self, is_wanted: Callable[[str], bool], output: IO[bytes], *, limit: int) -> FoundFile | None:
-        """Copy the first file whose absolute path is wanted; None if there is none."""
+    def extract(
+        self,
+        is_wanted: Callable[[str], bool],
+        output: IO[bytes],
+        *,
+        limit: int,
+        on_copied: Callable[[int, int], None] = tell_nobody,
+    ) -> FoundFile | None:
+        """Copy the first file whose absolute path is wanted; None if there is none.
+
+        `on_copied` hears how many bytes of how many are written, the first time before the first is. What it
+        raises ends the copy.
+        """
         hidden: set[str] = set()
         for layer in reversed(self.manifest.layers):
             with self._open(layer) as blob:
                 title = (layer.annotations or {}).get(TITLE, "")
                 if title or not _is_tar(layer):
                     if is_wanted(f"/{title}" if title else ""):
-                        return self._copy(blob, output, title or layer.digest, layer.size, limit)
+                        self._check_size(title or layer.digest, layer.size, limit)
+                        copy(blob, output, layer.size, on_copied)
+                        return FoundFile(title or layer.digest, layer.size)
                     continue
-                found = self._extract_from(blob, is_wanted, hidden, output, limit)
+                found = self._extract_from(blob, is_wanted, hidden, output, limit, on_copied)
                 if found is not None:
                     return found
         return None
@@ -106,6 +125,7 @@ class ImageFiles:
         hidden: set[str],
         output: IO[bytes],
         limit: int,
+        on_copied: Callable[[int, int], None],
     ) -> FoundFile | None:
         below: set[str] = set()
         try:
@@ -123,18 +143,17 @@ class ImageFiles:
                         content = layer.extractfile(member) if member.isreg() else None
                         if content is None:
                             raise ImageUnusable(f"{path} in {self.reference} is not a plain file")
-                        return self._copy(content, output, path, member.size, limit)
-        except (tarfile.TarError, EOFError, OSError) as error:
+                        self._check_size(path, member.size, limit)
+                        copy(content, output, member.size, on_copied)
+                        return FoundFile(path, member.size)
+        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ImageUnusable(f"a layer of {self.reference} cannot be read: {error}") from error
         hidden |= below
         return None
 
-    def _copy(self, source: IO[bytes], output: IO[bytes], path: str, size: int, limit: int) -> FoundFile:
+    def _check_size(self, path: str, size: int, limit: int) -> None:
         if size > limit:
             raise ImageUnusable(f"{path} in {self.reference} has {size} bytes; {limit} are allowed")
-        while chunk := source.read(COPY_BYTES):
-            output.write(chunk)
-        return FoundFile(path, size)
 
     def _load(self, reference: str, platform: str) -> Manifest:
         stored = self._registry.get_manifest(self._repository, reference)
@@ -178,6 +197,18 @@ class ImageFiles:
             raise ImageUnusable(
                 f"the mirror does not hold {self.reference}: {error}", hint="Load a bundle that brings it."
             ) from error
+
+
+def copy(
+    source: IO[bytes], output: IO[bytes], size: int, on_copied: Callable[[int, int], None] = tell_nobody
+) -> None:
+    """Copy in pieces, telling how far it is; `size` is what is expected."""
+    done = 0
+    on_copied(done, size)
+    while chunk := source.read(COPY_BYTES):
+        output.write(chunk)
+        done += len(chunk)
+        on_copied(done, size)
 
 
 def choose_list_paths(

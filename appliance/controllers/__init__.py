@@ -11,6 +11,7 @@ from appliance.controllers.managed_os_version import ManagedOSVersionController
 from appliance.controllers.managed_os_version_channel import ManagedOSVersionChannelController
 from appliance.controllers.manager import Controller
 from appliance.controllers.rollout import RolloutController
+from appliance.controllers.seed_image import SeedImageController
 from appliance.controllers.settings import ControllerSettings, ImageUnresolved
 from appliance.store.base import Store
 
@@ -29,4 +30,5 @@ def build(store: Store, settings: ControllerSettings) -> Sequence[Controller]:
         ManagedOSVersionController(store, settings),
         ManagedOSImageController(store, settings),
         RolloutController(store, settings),
+        SeedImageController(store, settings),
     )

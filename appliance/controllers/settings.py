@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from appliance.controllers.media import MediaBuilder, NoMedia
 from appliance.controllers.version_list import ListAddress
 
 
@@ -31,7 +32,8 @@ class ControllerSettings:
     It is called in a worker thread, may block, and raises ImageUnresolved. `silence` is how long a host
     that is upgrading may say nothing before its rollout stops for it. `gives_addresses` is False in a
     cluster that has an IPAM provider of its own for InClusterIPPools: two would both answer. `read_list`
-    gives a channel's list and is called like `resolve`; it raises ListUnreadable.
+    gives a channel's list and is called like `resolve`; it raises ListUnreadable. `media` builds what
+    SeedImages ask for.
     """
 
     server_url: str
@@ -39,4 +41,5 @@ class ControllerSettings:
     silence: timedelta = timedelta(minutes=15)
     gives_addresses: bool = True
     read_list: Callable[[ListAddress], bytes] = read_no_list
+    media: MediaBuilder = field(default_factory=NoMedia)
     clock: Callable[[], datetime] = field(default=_now)

@@ -8,10 +8,11 @@ from appliance.jobs.burn_iso import burn_iso_kind
 from appliance.jobs.load_bundle import load_bundle_kind
 from appliance.jobs.mirror_care import collect_mirror_kind, verify_mirror_kind
 from appliance.jobs.os_versions import refresh_versions
+from appliance.jobs.seed_images import SeedImageBuilder
 from appliance.jobs.workshop import Workshop
 from appliance.operations import OperationKind
 
-__all__ = ["Workshop", "kinds", "refresh_versions"]
+__all__ = ["SeedImageBuilder", "Workshop", "kinds", "refresh_versions"]
 
 
 def kinds(workshop: Workshop) -> Mapping[str, OperationKind[Any]]:
