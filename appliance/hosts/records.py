@@ -26,13 +26,13 @@ from appliance.resources.machine_inventory import (
     APPROVED_BY,
     MACHINE_INVENTORY,
     REGISTERED_WITH,
+    RESETTABLE,
     MachineInventory,
 )
 from appliance.resources.machine_registration import APPROVAL_POLICY, MachineRegistration
 from appliance.resources.meta import Document
 
 DEFAULT_PREFIX = "elemental.cattle.io"
-RESETTABLE = "elemental.cattle.io/resettable"
 UNMANAGED = "os.unmanaged"
 OUR_DOMAIN = "skerry.dev/"
 

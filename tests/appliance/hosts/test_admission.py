@@ -9,8 +9,8 @@ import pytest
 from agent.errors import Denied
 from agent.facts import Facts
 from agent.register import Outcome, Refused, Registered, WaitingForApproval
-from appliance.hosts.records import RESETTABLE, choose_name
-from appliance.resources.machine_inventory import APPROVAL, MACHINE_INVENTORY
+from appliance.hosts.records import choose_name
+from appliance.resources.machine_inventory import APPROVAL, MACHINE_INVENTORY, REGISTERED_WITH, RESETTABLE
 from appliance.resources.machine_registration import MACHINE_REGISTRATION
 from appliance.resources.meta import Document, Kind
 from appliance.store.base import Store, Unavailable, merge
@@ -192,6 +192,20 @@ async def test_a_host_cannot_decide_for_a_person(tmp_path: Path, prefix: str, ke
         (machine,) = await box.machines()
         assert machine.approval == "pending"
         assert RESETTABLE not in machine.metadata.annotations
+
+
+@pytest.mark.parametrize(("prefix", "key"), [("-", REGISTERED_WITH), ("skerry.dev", "machine-registration")])
+async def test_a_record_names_its_registration_and_the_host_cannot_name_another(
+    tmp_path: Path, prefix: str, key: str
+) -> None:
+    """Whoever is named there may read the host's plans."""
+    async with open_box(tmp_path, {"labelPrefix": prefix}) as box:
+        words = {key: "another"}
+        for _ in range(2):  # as a new machine, and as one that is known
+            await box.register(software_tpm(1), annotations=words, labels=words)
+
+        (machine,) = await box.machines()
+        assert machine.metadata.annotations[REGISTERED_WITH] == "plant"
 
 
 # --- names, labels, annotations ----------------------------------------------------------------------------
