@@ -112,6 +112,10 @@ class Transaction:
         ).fetchone()
         return Stored(row[0], kind, msgspec.json.decode(row[1])) if row else None
 
+    def find_by_uid(self, uid: str) -> Stored | None:
+        found = self._stored("SELECT id, kind, document FROM objects WHERE uid = ?", uid)
+        return found[0] if found else None
+
     def has_owner(self, reference: Document) -> bool:
         """Say whether an owner is still there. Of kinds not kept here we cannot know: they count as there."""
         if (reference["apiVersion"], reference["kind"]) not in self._kept_names():

@@ -1,22 +1,36 @@
 """What the conformance suites hold to their rules: a store of each engine, and a mirror that listens."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
-from appliance.store.base import Store
+from appliance.store.base import Limits, Store
 from tests.conformance.store_engines import LIMITS, kubernetes, sqlite
 from tests.mirror.running import RunningMirror
 
+ENGINES = ["sqlite", pytest.param("kubernetes", marks=pytest.mark.interop)]
 
-@pytest.fixture(params=["sqlite", pytest.param("kubernetes", marks=pytest.mark.interop)])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+
+def open_engine(
+    request: pytest.FixtureRequest, folder: Path, limits: Limits
+) -> AbstractAsyncContextManager[Store]:
     if request.param == "sqlite":
-        engine = sqlite(tmp_path, LIMITS)
-    else:
-        engine = kubernetes(request.getfixturevalue("kube_cluster"), LIMITS)
-    async with engine as opened:
+        return sqlite(folder, limits)
+    return kubernetes(request.getfixturevalue("kube_cluster"), limits)
+
+
+@pytest.fixture(params=ENGINES)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    async with open_engine(request, tmp_path, LIMITS) as opened:
+        yield opened
+
+
+@pytest.fixture(params=ENGINES)
+async def roomy(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """A store whose limits are nobody's invention."""
+    async with open_engine(request, tmp_path, Limits()) as opened:
         yield opened
 
 

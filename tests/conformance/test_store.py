@@ -3,6 +3,8 @@
 Its neighbours `test_store_*` hold the same engines to the rest: writes, deletion, lists, watches.
 """
 
+from contextlib import aclosing
+
 import pytest
 
 from appliance.resources.core import CONFIG_MAP, SECRET
@@ -20,7 +22,7 @@ from appliance.store.base import (
     TooLarge,
     merge,
 )
-from tests.conformance.store_engines import NAMESPACE, get, machine, names
+from tests.conformance.store_engines import NAMESPACE, get, machine, names, next_event, patch
 
 
 async def test_a_new_object_gets_what_only_the_server_gives(store: Store) -> None:
@@ -149,6 +151,23 @@ async def test_an_object_over_the_limit_is_refused_and_nothing_of_it_stays(store
         await store.create(MACHINE_INVENTORY, machine(spec={"network": {"config": {"a": "x" * 5000}}}))
 
     assert await names(store) == []
+
+
+async def test_an_object_of_nearly_a_mebibyte_is_kept(roomy: Store) -> None:
+    config = {"a": "x" * 1_000_000}
+
+    await roomy.create(MACHINE_INVENTORY, machine(spec={"network": {"config": config}}))
+
+    assert (await get(roomy))["spec"]["network"]["config"] == config
+    async with aclosing(roomy.watch(MACHINE_INVENTORY)) as events:
+        assert (await anext(events)).document["spec"]["network"]["config"] == config
+        await patch(roomy, {"spec": {"machineHash": "1"}})
+        assert (await next_event(events)).document["spec"]["network"]["config"] == config
+
+
+async def test_an_object_over_a_mebibyte_is_not(roomy: Store) -> None:
+    with pytest.raises(TooLarge):
+        await roomy.create(MACHINE_INVENTORY, machine(spec={"network": {"config": {"a": "x" * 1024 * 1024}}}))
 
 
 async def test_an_absurdly_nested_object_is_refused(store: Store) -> None:

@@ -12,6 +12,7 @@ from appliance.store.base import (
     NotFound,
     Preconditions,
     Store,
+    merge,
 )
 from tests.conformance.store_engines import (
     HOLD,
@@ -107,6 +108,35 @@ async def test_an_object_of_two_owners_goes_with_the_last(store: Store) -> None:
 
     await delete(store, "press-2")
     await eventually(lambda: names(store, SECRET), expected=[])
+
+
+async def test_in_the_foreground_an_owner_waits_for_those_that_block_it(store: Store) -> None:
+    owner = await store.create(MACHINE_INVENTORY, machine())
+    blocking = {**owner_of(owner), "blockOwnerDeletion": True}
+    for name, reference, finalizers in (
+        ("free", owner_of(owner), []),
+        ("held", blocking, ["skerry.dev/hold"]),
+    ):
+        metadata = {"name": name, "namespace": NAMESPACE, "ownerReferences": [reference]}
+        await store.create(SECRET, {"metadata": {**metadata, "finalizers": finalizers}})
+
+    marked = await store.delete(MACHINE_INVENTORY, "press-1", namespace=NAMESPACE, propagation="Foreground")
+
+    assert marked["metadata"]["deletionTimestamp"]
+    assert marked["metadata"]["finalizers"] == ["foregroundDeletion"]
+    await eventually(lambda: names(store, SECRET), expected=["held"])
+    assert (await get(store))["metadata"]["uid"] == owner["metadata"]["uid"]
+    await store.patch(SECRET, "held", merge({"metadata": {"finalizers": None}}), namespace=NAMESPACE)
+    await eventually(lambda: is_gone(store, MACHINE_INVENTORY, "press-1", namespace=NAMESPACE))
+    assert await names(store, SECRET) == []
+
+
+async def test_an_owner_of_nothing_goes_in_the_foreground_too(store: Store) -> None:
+    await store.create(MACHINE_INVENTORY, machine())
+
+    await store.delete(MACHINE_INVENTORY, "press-1", namespace=NAMESPACE, propagation="Foreground")
+
+    await eventually(lambda: is_gone(store, MACHINE_INVENTORY, "press-1", namespace=NAMESPACE))
 
 
 async def test_orphans_stay_when_asked(store: Store) -> None:
