@@ -27,7 +27,6 @@ from appliance.api.problems import BadRequest, TooLarge
 from appliance.api.routes import ROUTES, Route
 from appliance.api.streams import BOOKMARK, STREAMS, Streams, end_streams, send_lines
 from appliance.api.users import UserDesk
-from appliance.api.views import REJECTION_REASON
 from appliance.api.watching import Watching, found_entries, watched_kinds
 from appliance.discovery import Candidates
 from appliance.operations import Operation, Operations
@@ -37,6 +36,7 @@ from appliance.resources.machine_inventory import (
     APPROVAL,
     APPROVED_BY,
     MACHINE_INVENTORY,
+    REJECTION_REASON,
 )
 from appliance.resources.meta import Document, decode
 from appliance.store.base import NotFound, Selection, Store, merge

@@ -8,10 +8,9 @@ from datetime import datetime
 from agent.protocol.report import Report
 from appliance.api.contract import HostPhase, HostView, InboxEntry
 from appliance.resources.host_report import HostReport
-from appliance.resources.machine_inventory import MachineInventory
+from appliance.resources.machine_inventory import REJECTION_REASON, MachineInventory
 from appliance.resources.meta import find_condition
 
-REJECTION_REASON = "skerry.dev/rejection-reason"  # the annotation with what a person said
 SILENT_AFTER_SECONDS = 120  # four reports missed
 
 

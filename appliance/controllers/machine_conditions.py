@@ -13,6 +13,7 @@ from appliance.controllers.plans import PlanRecord, checksum_plan
 from appliance.controllers.writes import parse_time, set_condition
 from appliance.resources.machine_inventory import (
     APPROVED_BY,
+    REJECTION_REASON,
     RESETTABLE,
     MachineInventory,
     MachineInventoryStatus,
@@ -24,7 +25,6 @@ from appliance.resources.machine_inventory_selector import (
 )
 from appliance.resources.meta import Condition, ConditionStatus, ObjectReference, find_condition
 
-REJECTION_REASON = "skerry.dev/rejection-reason"  # annotation: what the person said who rejected it
 ADOPTION_PATIENCE = timedelta(seconds=5)  # for the selector to name the machine that names it
 REJECTION_LIMIT = 512
 

@@ -10,6 +10,7 @@ from appliance.resources.meta import Column, Condition, Kind, ObjectReference, R
 # What a person decided about a waiting machine: pending, approved or rejected.
 APPROVAL = "skerry.dev/approval"
 APPROVED_BY = "skerry.dev/approved-by"
+REJECTION_REASON = "skerry.dev/rejection-reason"  # what the person said who rejected it
 REGISTERED_WITH = "skerry.dev/machine-registration"
 FIRST_UID = "skerry.dev/first-uid"  # what it had before it moved to this store
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from appliance.controllers.machine_conditions import REJECTION_REASON
 from appliance.controllers.plans import checksum_plan, render_plan_change
 from appliance.resources.core import SECRET
 from appliance.resources.machine_inventory import (
@@ -14,6 +13,7 @@ from appliance.resources.machine_inventory import (
     FINALIZER,
     MACHINE_INVENTORY,
     OS_UNMANAGED,
+    REJECTION_REASON,
     RESETTABLE,
     MachineInventory,
 )
