@@ -9,7 +9,7 @@ few times; one that may have been is not.
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -30,7 +30,7 @@ Query = Mapping[str, str]
 
 REQUEST_SECONDS = 60.0
 CONCURRENT_REQUESTS = 32  # watches not counted; the server has its own queues beyond that
-_PAUSES = (0.1, 0.5, 2.0)  # before a request is repeated
+PAUSES = (0.1, 0.5, 2.0)  # before a request is repeated
 _MAX_RETRY_AFTER = 5.0
 _BUSY = 429
 
@@ -38,13 +38,15 @@ _BUSY = 429
 class KubernetesApi:
     """A connection pool to one API server. Use it from one event loop, and close it."""
 
-    def __init__(self, client: Any, *, pause: Callable[[float], float] | None = None) -> None:
+    def __init__(self, client: Any, *, pauses: Sequence[float] = PAUSES) -> None:
         self._client = client  # kubernetes.aio.client.ApiClient, untyped
-        self._pause = pause or (lambda seconds: seconds * (0.5 + random.random()))  # noqa: S311 - no secret
+        self._pauses = pauses
         self._free = asyncio.Semaphore(CONCURRENT_REQUESTS)
 
     @classmethod
-    async def open(cls, kubeconfig: Path | None = None, *, context: str = "") -> Self:
+    async def open(
+        cls, kubeconfig: Path | None = None, *, context: str = "", pauses: Sequence[float] = PAUSES
+    ) -> Self:
         """Find the server by a kubeconfig, or by what a pod is given. Raises Unavailable."""
         from kubernetes.aio.client import ApiClient, Configuration
         from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
@@ -70,7 +72,7 @@ class KubernetesApi:
                 hint="name a kubeconfig that kubectl can use with --kubeconfig",
             ) from error
         client.user_agent = "skerry"
-        return cls(client)
+        return cls(client, pauses=pauses)
 
     @property
     def url(self) -> str:
@@ -93,7 +95,8 @@ class KubernetesApi:
         content_type: str = "application/json",
     ) -> Document:
         """One request and its answer. Raises StoreError's children."""
-        pauses = [self._pause(seconds) for seconds in _PAUSES]
+        # Not all at the same moment.
+        pauses = [seconds * random.uniform(0.5, 1.5) for seconds in self._pauses]  # noqa: S311 - no secret
         while True:
             try:
                 async with self._free:

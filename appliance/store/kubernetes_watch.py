@@ -6,6 +6,7 @@ the version to resume from is Gone, and, by Unavailable, when the server was out
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -20,6 +21,8 @@ from appliance.store.kubernetes_api import KubernetesApi, Query
 from appliance.store.kubernetes_errors import Status, error_of
 
 log = logging.getLogger(__name__)
+
+STEADY_SECONDS = 1.0  # a watch that was held for so long was not refused in some other way
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,7 @@ async def follow(
     api: KubernetesApi, kind: Kind, path: str, *, query: Query, since: str, settings: WatchSettings
 ) -> AsyncGenerator[Event, None]:
     """Yield what changes after version `since`, for ever. Raises StoreError's children."""
-    failures = 0
-    heard = time.monotonic()
+    failures, well = 0, time.monotonic()
     while True:
         asked = {
             **query,
@@ -63,21 +65,26 @@ async def follow(
             "resourceVersion": since,
             "timeoutSeconds": str(max(1, round(settings.seconds))),
         }
+        opened, broken = math.inf, None
         try:
             async with api.stream(path, query=asked, idle_seconds=settings.idle_seconds) as lines:
-                # It was heard when it took the watch; a quiet one is no failure.
-                failures, heard = 0, time.monotonic()
+                opened = time.monotonic()
                 async for line in lines:
                     event = _event(kind, line)
                     since = event.document["metadata"]["resourceVersion"]
-                    heard = time.monotonic()
+                    failures, well = 0, time.monotonic()
                     yield event
         except Unavailable as error:
-            failures += 1
-            if time.monotonic() - heard > settings.patience:
-                raise
-            log.info("%s: the watch broke off (%s); going on from version %s", kind, error, since)
-            await asyncio.sleep(settings.pause(failures))
+            broken = error
+        if time.monotonic() - opened > STEADY_SECONDS:
+            failures, well = 0, time.monotonic()
+            if broken is None:
+                continue
+        failures += 1
+        if broken is not None and time.monotonic() - well > settings.patience:
+            raise broken
+        log.info("%s: the watch broke off (%s); going on from version %s", kind, broken or "at once", since)
+        await asyncio.sleep(settings.pause(failures))
 
 
 def _event(kind: Kind, line: bytes) -> Event:
@@ -86,7 +93,9 @@ def _event(kind: Kind, line: bytes) -> Event:
         if parsed.type == "ERROR":
             raise _refusal(parsed.object)
         document: Document = msgspec.json.decode(parsed.object, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+        if not isinstance(document["metadata"]["resourceVersion"], str):
+            raise TypeError("the resourceVersion is no text")
+    except (msgspec.MsgspecError, KeyError, TypeError) as error:
         raise Unavailable(f"{kind}: the server sent an event that cannot be read: {error}") from error
     return Event(parsed.type, kind, document, bytes(parsed.object))
 
