@@ -9,6 +9,7 @@ import msgspec
 
 from agent.protocol.report import Mode, Outcome, Phase, Report, Slot, SlotName, SlotState, Transaction
 from appliance.controllers.settings import ControllerSettings, ImageUnresolved
+from appliance.controllers.version_list import ListAddress
 from appliance.resources.machine_inventory import APPROVAL
 from appliance.resources.meta import Document
 
@@ -41,8 +42,15 @@ def resolve(reference: str) -> str:
     return f"{MIRROR}/demo@{digests[reference]}"
 
 
+def read_list(address: ListAddress) -> bytes:
+    """The list of a channel, reduced to one version."""
+    metadata = {"upgradeImage": "demo:v2", "displayName": "Demo"}
+    spec = {"type": "container", "version": "v2", "metadata": metadata}
+    return json.dumps([{"metadata": {"name": "v2"}, "spec": spec}]).encode()
+
+
 def settings(clock: Clock, *, server_url: str = "https://box.lan") -> ControllerSettings:
-    return ControllerSettings(server_url=server_url, resolve=resolve, clock=clock)
+    return ControllerSettings(server_url=server_url, resolve=resolve, read_list=read_list, clock=clock)
 
 
 def registration(name: str = "plant", **spec: object) -> Document:

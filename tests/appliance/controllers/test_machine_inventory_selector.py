@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.controllers.machine_inventory_selector import MachineInventorySelectorController
+from appliance.controllers.manager import Controller
 from appliance.controllers.plans import checksum_plan, render_plan_change
 from appliance.controllers.queue import Key
 from appliance.resources.core import SECRET
@@ -19,7 +20,7 @@ from appliance.resources.machine_inventory_selector import (
     MachineInventorySelector,
     MachineInventorySelectorStatus,
 )
-from appliance.resources.meta import Document, decode, find_condition
+from appliance.resources.meta import Document, Kind, decode, find_condition
 from appliance.store.base import Conflict, NotFound, merge
 from tests.appliance.controllers.dying import DyingStore
 from tests.appliance.controllers.factories import (
@@ -45,6 +46,10 @@ async def add_node(plant: Plant, name: str = "node-0", *, version: str = "v1beta
     owner = await plant.store.create(MACHINE, machine_of(name))
     owner = {**owner, "apiVersion": f"cluster.x-k8s.io/{version}"}
     await plant.store.create(MACHINE_INVENTORY_SELECTOR, selector(name, owner=owner, **labels))
+
+
+def controller_of(plant: Plant, kind: Kind) -> Controller:
+    return next(controller for controller in plant.controllers if controller.kind == kind)
 
 
 async def status_of(plant: Plant, name: str = "node-0") -> MachineInventorySelectorStatus:
@@ -178,7 +183,7 @@ async def test_of_two_that_saw_the_same_machine_free_one_takes_it(plant: Plant) 
             first_is_done = True
             first = MachineInventorySelectorController(plant.store, settings(plant.clock))
             for _ in range(4):
-                await plant.settle([plant.controllers[2]])
+                await plant.settle([controller_of(plant, MACHINE_INVENTORY)])
                 await first.reconcile(Key(NAMESPACE, "node-0"))
 
     late = DyingStore(plant.store, before_write=let_the_first_finish)
@@ -199,7 +204,7 @@ async def test_a_selector_that_does_not_name_its_machine_in_time_loses_it(plant:
         {"apiVersion": owner["apiVersion"], "kind": owner["kind"], **owner_of(owner)}
     ]
     await plant.store.create(MACHINE_INVENTORY, document)
-    machines = [plant.controllers[2]]
+    machines = [controller_of(plant, MACHINE_INVENTORY)]
     await plant.settle(machines)
     waiting = find_condition((await machine(plant)).status.conditions, "AdoptionReady")
     plant.clock.advance(seconds=6)
@@ -228,7 +233,7 @@ async def test_a_machine_whose_selector_took_another_is_free_again(plant: Plant)
 async def test_a_machine_that_never_confirms_is_given_up(plant: Plant) -> None:
     await plant.store.create(MACHINE_INVENTORY, inventory())
     await plant.store.create(MACHINE_INVENTORY_SELECTOR, selector())
-    selectors = [plant.controllers[3]]
+    selectors = [controller_of(plant, MACHINE_INVENTORY_SELECTOR)]
     await plant.settle(selectors)
     named_first = await named(plant)
     plant.clock.advance(seconds=6)

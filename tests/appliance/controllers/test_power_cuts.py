@@ -19,6 +19,7 @@ from appliance.resources.machine_inventory import APPROVAL, MACHINE_INVENTORY, R
 from appliance.resources.machine_inventory_selector import MACHINE_INVENTORY_SELECTOR
 from appliance.resources.machine_registration import MACHINE_REGISTRATION
 from appliance.resources.managed_os_image import MANAGED_OS_IMAGE
+from appliance.resources.managed_os_version_channel import MANAGED_OS_VERSION_CHANNEL
 from appliance.resources.meta import Document
 from appliance.store.base import Store, merge
 from tests.appliance.controllers.factories import (
@@ -111,11 +112,30 @@ async def finish_upgrade(plant: Plant) -> None:
     await plant.finish_upgrade("host-0", V2)
 
 
+async def declare_channel(plant: Plant) -> None:
+    spec = {"type": "json", "syncInterval": "1h", "options": {"uri": "http://box/list"}}
+    channel = {"metadata": {"name": "edge", "namespace": NAMESPACE}, "spec": spec}
+    await plant.store.create(MANAGED_OS_VERSION_CHANNEL, channel)
+
+
+async def upgrade_to_the_channels_version(plant: Plant) -> None:
+    await plant.add_host("host-0")
+    metadata = {"name": "to-v2", "namespace": NAMESPACE}
+    image = {"metadata": metadata, "spec": {"managedOSVersionName": "v2"}}
+    await plant.store.create(MANAGED_OS_IMAGE, image)
+
+
+async def retire_everything(plant: Plant) -> None:
+    for kind, name in ((MANAGED_OS_VERSION_CHANNEL, "edge"), (MANAGED_OS_IMAGE, "to-v2")):
+        await plant.store.delete(kind, name, namespace=NAMESPACE)
+
+
 STORIES = (
     Story("registration", (declare_registration, approve_all, answer_all, change_token)),
     Story("network", (declare_network, delete_first_host)),
     Story("cluster", (declare_cluster, answer_all, delete_a_node, answer_all)),
     Story("upgrade", (declare_upgrade, finish_upgrade)),
+    Story("channel", (declare_channel, upgrade_to_the_channels_version, finish_upgrade, retire_everything)),
 )
 
 
