@@ -97,6 +97,19 @@ async def real(cluster: KubeCluster) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
+async def names_by_pages(session: aiohttp.ClientSession, limit: int) -> list[list[str]]:
+    pages, token = [], ""
+    while True:
+        query = {"limit": str(limit), "labelSelector": "paged", "continue": token}
+        async with session.get(SECRETS, params=query) as response:
+            page = await response.json()
+        assert response.status == 200, page
+        pages.append([item["metadata"]["name"] for item in page["items"]])
+        token = page["metadata"].get("continue", "")
+        if not token:
+            return [names for names in pages if names]  # upstream does not know that no more will match
+
+
 async def prepare(session: aiohttp.ClientSession, case: Case) -> None:
     """The namespace, an account, and the three objects of the case, with nothing left of an earlier one."""
     for path in (MACHINES, CONFIGS, SECRETS):
@@ -178,3 +191,19 @@ async def test_both_answer_alike(face: Face, kube_cluster: KubeCluster, case: Ca
 
     # A difference that is gone leaves the table, too.
     assert (ours != theirs) if case.name in KNOWN else (ours == theirs)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5])
+async def test_pages_follow_one_another_alike(face: Face, kube_cluster: KubeCluster, limit: int) -> None:
+    case = Case("paged", "GET", "{secrets}")
+    async with AsyncExitStack() as stack:
+        theirs = await stack.enter_async_context(real(kube_cluster))
+        for session in (theirs, face.session):
+            await prepare(session, case)
+            for name in ("b", "a", "c"):
+                document = secret(f"paged-{name}")
+                document["metadata"] = {"name": f"paged-{name}", "labels": {"paged": ""}}
+                async with session.post(SECRETS, json=document) as response:
+                    assert response.status in (201, 409)
+
+        assert await names_by_pages(face.session, limit) == await names_by_pages(theirs, limit)
