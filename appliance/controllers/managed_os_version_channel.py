@@ -27,7 +27,14 @@ from appliance.controllers.version_list import (
     read_interval,
 )
 from appliance.controllers.version_users import find_user
-from appliance.controllers.writes import parse_time, render_time, set_condition, write_changes, write_status
+from appliance.controllers.writes import (
+    parse_time,
+    render_time,
+    replace_by,
+    set_condition,
+    write_changes,
+    write_status,
+)
 from appliance.resources.managed_os_version import MANAGED_OS_VERSION
 from appliance.resources.managed_os_version_channel import (
     MANAGED_OS_VERSION_CHANNEL,
@@ -239,16 +246,6 @@ def render_version(channel: ManagedOSVersionChannel, name: str, spec: Document, 
         },
         "spec": spec,
     }
-
-
-def replace_by(present: object, wanted: Document) -> Document:
-    """The merge patch that makes `present` exactly `wanted`: what is not wanted is taken out."""
-    if not isinstance(present, dict):
-        return wanted
-    changes: Document = {key: None for key in present if key not in wanted}
-    for key, value in wanted.items():
-        changes[key] = replace_by(present.get(key), value) if isinstance(value, dict) else value
-    return changes
 
 
 def _begin(channel: ManagedOSVersionChannel, *, now: datetime) -> ManagedOSVersionChannelStatus:

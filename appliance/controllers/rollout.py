@@ -25,7 +25,13 @@ from appliance.controllers.host_phase import (
     silence_deadline,
 )
 from appliance.controllers.manager import DONE, Result, Watch
-from appliance.controllers.plans import EMPTY_PLAN, UPDATED_AT, render_plan_change, render_upgrade_plan
+from appliance.controllers.plans import (
+    EMPTY_PLAN,
+    UPDATED_AT,
+    checksum_plan,
+    render_plan_change,
+    render_upgrade_plan,
+)
 from appliance.controllers.queue import Key
 from appliance.controllers.settings import ControllerSettings, ImageUnresolved
 from appliance.controllers.writes import (
@@ -322,11 +328,13 @@ class RolloutController:
 
 
 def _name_source(rollout: Rollout) -> str:
-    """What the spec asks for, as text; empty unless it names exactly one thing."""
+    """What the spec asks for, as text that changes with it; empty unless it names exactly one thing."""
     image, version = rollout.spec.image, rollout.spec.managed_os_version_name
     if bool(image) == bool(version):
         return ""
-    return image or f"ManagedOSVersion/{version}"
+    config = render_cloud_config(rollout.spec.cloud_config)
+    mark = f" with configuration {checksum_plan(config)[:12]}" if config else ""
+    return f"{image or f'ManagedOSVersion/{version}'}{mark}"
 
 
 def _aim(rollout: Rollout) -> Target:

@@ -73,6 +73,16 @@ def set_condition(
     return [condition if other.type == type else other for other in conditions]
 
 
+def replace_by(present: object, wanted: Document) -> Document:
+    """The merge patch that makes `present` exactly `wanted`: what is not wanted is taken out."""
+    if not isinstance(present, dict):
+        return wanted
+    changes: Document = {key: None for key in present if key not in wanted}
+    for key, value in wanted.items():
+        changes[key] = replace_by(present.get(key), value) if isinstance(value, dict) else value
+    return changes
+
+
 def render_time(time: datetime) -> str:
     """RFC 3339 in UTC, whole seconds, as Kubernetes writes it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -156,3 +156,50 @@ async def test_a_version_for_installation_media_cannot_be_rolled_out(plant: Plan
     await put(plant, managedOSVersionName="v2")
 
     assert "names no container image" in (await plant.rollout("line")).reason
+
+
+async def test_the_rollouts_conditions_are_the_images_too(plant: Plant) -> None:
+    await put(plant, osImage="demo:v9")
+    document = await plant.store.get(MANAGED_OS_IMAGE, "line", namespace=NAMESPACE)
+    conditions = {each.type: each for each in decode(ManagedOSImage, document).status.conditions}
+
+    assert conditions["ImageResolved"].message == "the mirror has no image demo:v9"
+    assert (conditions["Ready"].status, conditions["Ready"].reason) == ("Unknown", "Pending")
+    assert conditions["FleetBundleCreation"].reason == "FleetBundleCreateSuccess"
+
+
+async def test_what_is_wrong_with_an_image_is_upstreams_condition_too(plant: Plant) -> None:
+    await put(plant)
+    document = await plant.store.get(MANAGED_OS_IMAGE, "line", namespace=NAMESPACE)
+    created = find_condition(decode(ManagedOSImage, document).status.conditions, "FleetBundleCreation")
+
+    assert created is not None
+    assert (created.status, created.reason) == ("False", "FleetBundleCreateFailure")
+    assert "neither osImage nor managedOSVersionName" in created.message
+
+
+async def test_configuration_goes_with_the_image_and_can_be_changed_alone(plant: Plant) -> None:
+    await put(plant, osImage="demo:v2", cloudConfig={"runcmd": ["a"], "users": []})
+    await plant.finish_upgrade("host-0", V2)
+    await plant.settle()
+    before = await ready(plant)
+    body = {"spec": {"cloudConfig": {"runcmd": ["b"], "users": None}}}
+    await plant.store.patch(MANAGED_OS_IMAGE, "line", merge(body), namespace=NAMESPACE)
+    await plant.settle()
+
+    owned = await plant.store.get(ROLLOUT, "line", namespace=NAMESPACE)
+    assert before == ("True", "Completed")
+    assert owned["spec"]["cloudConfig"] == {"runcmd": ["b"]}
+    assert await plant.planned() == ["host-0"]
+
+
+async def test_an_image_that_is_not_for_this_cluster_moves_nothing(plant: Plant) -> None:
+    await put(plant, osImage="demo:v2")
+    body = {"spec": {"clusterTargets": [{"clusterName": "another"}]}}
+    await plant.store.patch(MANAGED_OS_IMAGE, "line", merge(body), namespace=NAMESPACE)
+    await plant.settle()
+
+    assert await ready(plant) == ("False", "NotTargeted")
+    assert await plant.planned() == []
+    with pytest.raises(NotFound):
+        await plant.rollout("line")
