@@ -166,6 +166,8 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
             resolve=MirrorImages(registry, endpoints.mirror).resolve,
             read_list=ChannelLists(registry, endpoints.mirror, ca_pem=ca_pem).read,
             media=media,
+            # A cluster that serves InClusterIPPools has the provider that brought them.
+            gives_addresses=config.store == "sqlite",
         )
         work = [
             Manager(store, build_controllers(store, settings)).run(),
