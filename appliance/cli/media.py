@@ -37,6 +37,16 @@ def build_iso(
     bios_image: Annotated[
         str, typer.Option("--bios-image", help="A file of the tree: El Torito loader.")
     ] = "",
+    base_image: Annotated[
+        str,
+        typer.Option(
+            "--base-image", metavar="IMAGE", help="Instead: an image that holds an ISO, or its URL."
+        ),
+    ] = "",
+    platform: Annotated[
+        str, typer.Option("--platform", metavar="OS/ARCH", help="Of the base image, as linux/x86_64.")
+    ] = "",
+    checksum: Annotated[bool, typer.Option("--checksum", help="Write FILE.sha256 beside it.")] = False,
     namespace: Namespace = None,
     wait: Wait = None,
     dry_run: DryRun = False,
@@ -54,6 +64,9 @@ def build_iso(
         "tree": absolute(tree) if tree else "",
         "uefiImage": uefi_image,
         "biosImage": bios_image,
+        "baseImage": base_image,
+        "platform": platform,
+        "withChecksum": checksum,
     }
     if dry_run:
         client.get_object(MACHINE_REGISTRATION, registration, place)
