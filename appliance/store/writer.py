@@ -151,7 +151,7 @@ class Writer:
             log.debug("store: the loop ended before %d writes were told", len(outcomes))
 
     def _announce(self, changes: list[Change], outcomes: list[_Outcome]) -> None:
-        self._publish(changes)
+        # The writers first: they would otherwise wait until the last of many watchers had been served.
         for outcome in outcomes:
             if outcome.write.future.done():
                 continue
@@ -159,6 +159,7 @@ class Writer:
                 outcome.write.future.set_exception(outcome.error)
             else:
                 outcome.write.future.set_result(outcome.result)
+        self._publish(changes)
 
 
 class History:
