@@ -36,6 +36,8 @@ MESSAGE_LIMIT = 1024  # core/v1's own
 KEPT_FOR = timedelta(days=7)
 KEPT_PER_OBJECT = 50
 PRUNE_SECONDS = 3600.0
+# Reasons for which a condition is not True yet, without anything being wrong.
+UNDERWAY = ("Waiting", "Reconciling", "Successfully")
 PAGE = 500
 
 
@@ -74,7 +76,7 @@ class Recorder:
         was, now = find_condition([*before], type), find_condition([*after], type)
         if now is None or (was and (was.status, was.reason) == (now.status, now.reason)):
             return
-        failed = now.status == "False" and not now.reason.startswith("Waiting")
+        failed = now.status == "False" and not now.reason.startswith(UNDERWAY)
         message = now.message or f"{type} is {now.status}"
         await self.record(document, "Warning" if failed else "Normal", now.reason, message)
 

@@ -81,11 +81,12 @@ async def test_an_object_with_the_longest_name_has_events_too(store: SqliteStore
     ("before", "after", "type"),
     [
         (None, ("False", "WaitingForPlan"), "Normal"),
+        (("True", "Good"), ("False", "ReconcilingNetworkConfig"), "Normal"),
         (("True", "Good"), ("False", "PlanFailure"), "Warning"),
         (("False", "PlanFailure"), ("True", "Good"), "Normal"),
         (("True", "Good"), ("True", "Good"), None),
     ],
-    ids=["first", "fails", "recovers", "same"],
+    ids=["first", "underway", "fails", "recovers", "same"],
 )
 async def test_a_condition_that_changed_is_told(
     store: SqliteStore, before: tuple[str, str] | None, after: tuple[str, str], type: str | None
