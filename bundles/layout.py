@@ -115,6 +115,7 @@ class ImageSettings:
     architecture: str = "amd64"
     created: str = "1970-01-01T00:00:00Z"
     command: Sequence[str] = ()
+    entrypoint: Sequence[str] = ()
 
 
 def create_layout(path: Path) -> OciLayout:
@@ -159,9 +160,11 @@ def write_layer(layout: OciLayout, tar: Iterable[bytes], *, compression: Compres
 
 def write_image(layout: OciLayout, layers: Sequence[Layer], *, name: str, settings: ImageSettings) -> Digest:
     """Make an image of the layers and enter it in the index as `name`, replacing an older one."""
+    entrypoint = {"Entrypoint": list(settings.entrypoint)} if settings.entrypoint else {}
+    labels = dict(sorted(settings.labels.items()))
     config = {
         "architecture": settings.architecture,
-        "config": {"Cmd": list(settings.command), "Labels": dict(sorted(settings.labels.items()))},
+        "config": {"Cmd": list(settings.command), **entrypoint, "Labels": labels},
         "created": settings.created,
         "os": "linux",
         "rootfs": {"diff_ids": [layer.diff_id for layer in layers], "type": "layers"},
@@ -171,7 +174,7 @@ def write_image(layout: OciLayout, layers: Sequence[Layer], *, name: str, settin
         "mediaType": OCI_MANIFEST,
         "config": _builtins(write_blob(layout, msgspec.json.encode(config), media_type=OCI_CONFIG)),
         "layers": [_builtins(layer.descriptor) for layer in layers],
-        "annotations": dict(sorted(settings.labels.items())),
+        "annotations": labels,
     }
     descriptor = write_blob(layout, msgspec.json.encode(manifest), media_type=OCI_MANIFEST)
     others = [each for each in layout.index().manifests if _ref_name(each) != name]

@@ -1,7 +1,7 @@
 """`k3s …`: put Skerry into an air-gapped k3s: pack what that needs, lay it down, start it, move in.
 
-`pack` runs on the connected side. `install` runs as root on the box, beside the mirror's folder, and can be
-run again at any point. `manifests` and `chart` are for those who have a cluster already.
+`pack` and `image` run on the connected side. `install` runs as root on the box, beside the mirror's folder,
+and can be run again at any point. `manifests` and `chart` are for those who have a cluster already.
 """
 
 import contextlib
@@ -62,6 +62,26 @@ def pack_k3s(
             artifact_type=K3S_TYPE,
             annotations={VERSION_LABEL: release},
             progress=lambda event: telling.show(event.phase, event.done, event.total),
+        )
+    talk(f"{name} is {digest}; now: skerry bundle pack {layout}#{name}={name} …")
+    print_lines([name])
+
+
+@app.command("image")
+def build_image(
+    layout: Annotated[Path, typer.Option("--output", help="The OCI layout to write, for bundle pack.")],
+    source: Annotated[
+        Path, typer.Option("--source", metavar="DIR", help="The checkout of Skerry to build from.")
+    ] = Path(),
+) -> None:
+    """Build the appliance's own container image, ready for `bundle pack`. Connected side, root."""
+    from bundles.images.appliance import build_appliance_image
+
+    with Telling("building") as telling:
+        name, digest = build_appliance_image(
+            layout,
+            source=source,
+            progress=lambda event: telling.show(f"{event.phase} {event.what}", event.done, event.total),
         )
     talk(f"{name} is {digest}; now: skerry bundle pack {layout}#{name}={name} …")
     print_lines([name])

@@ -82,9 +82,9 @@ def difference(wanted: Document, found: Document) -> str:
 def _difference(wanted: object, found: object, path: str) -> str:
     if isinstance(wanted, dict) and isinstance(found, dict):
         for key, value in wanted.items():
+            if _is_empty(value) and _is_empty(found.get(key)):
+                continue
             if key not in found:
-                if value in (None, {}, [], ""):
-                    continue
                 return f"{path}.{key}".lstrip(".")
             if inside := _difference(value, found[key], f"{path}.{key}"):
                 return inside
@@ -95,6 +95,11 @@ def _difference(wanted: object, found: object, path: str) -> str:
                 return inside
         return ""
     return "" if wanted == found else path.lstrip(".") or "."
+
+
+def _is_empty(value: object) -> bool:
+    """A Role without rules comes back with a null, a Secret without data with nothing."""
+    return value in (None, {}, [], "")
 
 
 def _mapped(value: object, uids: Uids) -> "Document":

@@ -10,7 +10,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import msgspec
 from bundles.errors import RecipeFailed
 from bundles.graph import LABEL_KIND, LABEL_TITLE, LABEL_VERSION
 from bundles.images.bootargs import BOOTARGS_PATH, INITRD_PATH, KERNEL_PATH, render_bootargs
+from bundles.images.layer_cache import READ_BYTES, default_cache, take_layer
 from bundles.images.release import OsRelease, render_os_release
 from bundles.layout import (
     Compression,
@@ -27,7 +27,6 @@ from bundles.layout import (
     Layer,
     OciLayout,
     create_layout,
-    write_file,
     write_image,
     write_layer,
 )
@@ -36,7 +35,6 @@ from bundles.tarball import Entry, directory, file, render_tar, with_parents
 from mirror.oci import Digest
 
 OS_ID = "skerry"
-READ_BYTES = 1024 * 1024
 ERROR_LINES = 8
 PACKAGES = (
     "systemd", "systemd-sysv", "udev", "dbus", "kmod", "libpam-systemd",
@@ -97,13 +95,6 @@ class RootRecipe:
 DEBIAN_12 = RootRecipe()
 
 
-class CachedLayer(msgspec.Struct, frozen=True):
-    media_type: str
-    digest: str
-    size: int
-    diff_id: str
-
-
 def build_debian_image(
     output_layout: Path,
     *,
@@ -129,20 +120,12 @@ def build_debian_image(
 
 def build_root_layer(layout: OciLayout, recipe: RootRecipe, *, cache: Path, progress: Progress) -> Layer:
     """Put the large layer into `layout`, from the cache if it was built before."""
-    cached = cache / f"{recipe.suite}-{recipe.key}"
-    if not (cached / "layer.json").exists():
-        _build_into(cached, recipe, progress=progress)
-    known = msgspec.json.decode((cached / "layer.json").read_bytes(), type=CachedLayer)
-    with (cached / "layer").open("rb") as content:
-        stored = write_layer(layout, iter(lambda: content.read(READ_BYTES), b""), compression="none")
-    if stored.descriptor.digest != known.digest:
-        raise RecipeFailed(f"the cached layer {cached} is damaged", hint=f"remove it: rm -r {cached}")
-    descriptor = msgspec.structs.replace(stored.descriptor, media_type=known.media_type)
-    return Layer(descriptor, Digest(known.diff_id))
 
+    def make(work: Path) -> Iterator[bytes]:
+        check_builder(user=os.geteuid(), program=shutil.which("mmdebstrap"))
+        return _run_mmdebstrap(recipe, work, progress=progress)
 
-def default_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skerry" / "os"
+    return take_layer(layout, cache / f"{recipe.suite}-{recipe.key}", make, compression=recipe.compression)
 
 
 def check_builder(*, user: int, program: str | None) -> None:
@@ -183,26 +166,6 @@ def _release(name: str, version: str, extra: Sequence[Entry]) -> list[Entry]:
     ]
     theirs = {entry.path for entry in extra}
     return with_parents([*(entry for entry in ours if entry.path not in theirs), *extra])
-
-
-def _build_into(cached: Path, recipe: RootRecipe, *, progress: Progress) -> None:
-    check_builder(user=os.geteuid(), program=shutil.which("mmdebstrap"))
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cached.parent, prefix=f".{cached.name}-") as folder:
-        work = Path(folder)
-        layer = write_layer(
-            create_layout(work / "layout"),
-            _run_mmdebstrap(recipe, work, progress=progress),
-            compression=recipe.compression,
-        )
-        finished = work / "finished"
-        finished.mkdir(mode=0o755)
-        descriptor = layer.descriptor
-        (work / "layout" / "blobs" / descriptor.digest.replace(":", "/")).rename(finished / "layer")
-        known = CachedLayer(descriptor.media_type, descriptor.digest, descriptor.size, layer.diff_id)
-        write_file(finished / "layer.json", msgspec.json.encode(known))
-        shutil.rmtree(cached, ignore_errors=True)
-        finished.rename(cached)
 
 
 def _run_mmdebstrap(recipe: RootRecipe, work: Path, *, progress: Progress) -> Iterator[bytes]:

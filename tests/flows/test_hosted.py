@@ -5,7 +5,6 @@ notice nothing: same URL, same CA, same token.
 """
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,10 +24,9 @@ from appliance.demo import (
     wait_for_phase,
     wait_until,
 )
-from appliance.k3s.documents import NAME
-from appliance.k3s.documents import NAMESPACE as SYSTEM
 from appliance.resources.meta import Document
 from tests.appliance.running import Appliance, running
+from tests.flows.hosting import PATHS, request_account_token, skerry
 from tests.flows.test_faults import box_of, find_addresses
 from tests.go_builds import has_go
 from tests.kube_cluster import KubeCluster, running_cluster
@@ -37,16 +35,6 @@ pytestmark = [
     pytest.mark.interop,
     pytest.mark.skipif(not has_go(), reason="building kube-apiserver and kine needs Go"),
 ]
-
-PATHS = {
-    "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
-    "Namespace": "/api/v1/namespaces",
-    "ServiceAccount": f"/api/v1/namespaces/{SYSTEM}/serviceaccounts",
-    "Service": f"/api/v1/namespaces/{SYSTEM}/services",
-    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
-    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
-    "Deployment": f"/apis/apps/v1/namespaces/{SYSTEM}/deployments",
-}
 
 
 @pytest.fixture(scope="module")
@@ -61,21 +49,11 @@ def cluster() -> Iterator[KubeCluster]:
 @pytest.fixture
 def kubeconfig(cluster: KubeCluster, tmp_path: Path) -> Path:
     """What the pod has: the token of its ServiceAccount, and no more."""
-    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    answer = cluster.request("POST", f"{PATHS['ServiceAccount']}/{NAME}/token", asked)
     document: Document = yaml.safe_load(cluster.kubeconfig.read_text())
-    document["users"][0]["user"] = {"token": json.loads(answer)["status"]["token"]}
+    document["users"][0]["user"] = {"token": request_account_token(cluster)}
     path = tmp_path / "pod.kubeconfig"
     path.write_text(yaml.safe_dump(document))
     return path
-
-
-def skerry(*words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "appliance", *words], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @contextmanager

@@ -193,8 +193,11 @@ def test_of_a_cluster_only_what_is_ours_is_taken() -> None:
         ({"spec": {"a": [1]}}, {"spec": {"a": [1, 2]}}, "spec.a"),
         ({"data": {"a": "x"}}, {}, "data"),
         ({"data": {}}, {}, ""),
+        ({"rules": []}, {"rules": None}, ""),
+        ({"rules": []}, {"rules": [{"verbs": ["get"]}]}, "rules"),
+        ({"spec": {"a": 0}}, {"spec": {"a": None}}, "spec.a"),
     ],
-    ids=["added", "changed", "deep", "longer", "lost", "empty"],
+    ids=["added", "changed", "deep", "longer", "lost", "empty", "null", "gained", "zero"],
 )
 def test_a_difference_is_what_was_lost_or_changed(wanted: Document, found: Document, where: str) -> None:
     assert difference({"metadata": {}, **wanted}, {"metadata": {}, **found}) == where
