@@ -114,7 +114,7 @@ class KubernetesStore:
         How many remain is only known when nothing is selected. Raises Malformed, and Gone for an old token.
         """
         query = _selecting(selection)
-        if limit:
+        if limit > 0:
             query["limit"] = str(limit)
         if continue_token:
             query["continue"] = continue_token
@@ -177,7 +177,8 @@ class KubernetesStore:
         path = _part(kind, _object_path(kind, namespace, name), subresource)
         query = _writing(dry_run=dry_run, manager=patch.manager)
         if patch.type == "apply":
-            query["force"] = str(patch.force).lower()
+            # Who applies has a name: not even a server's own choice.
+            query |= {"force": str(patch.force).lower(), "fieldManager": patch.manager}
         try:
             return _complete(kind, await self._send_patch(path, query, patch.type, body))
         except MissingNamespace:

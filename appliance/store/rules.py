@@ -39,7 +39,7 @@ def generate_name(base: str) -> str:
 
 def new_document(kind: Kind, document: Document, *, uid: str, now: datetime) -> Document:
     """The first version of an object, from what a client sent. It has a name already."""
-    metadata = {key: value for key, value in document["metadata"].items() if key not in _SERVER_OWNED}
+    metadata = _client_owned(document["metadata"])
     metadata |= {"uid": uid, "creationTimestamp": timestamp(now)}
     if kind.group:
         metadata["generation"] = 1
@@ -122,7 +122,7 @@ def _replace_part(document: Document, source: Document, part: str) -> Document:
 
 
 def _next_metadata(kind: Kind, current: Document, proposed: Document) -> Document:
-    metadata = {key: value for key, value in proposed.items() if key not in _SERVER_OWNED}
+    metadata = _client_owned(proposed)
     metadata |= {key: current[key] for key in _SERVER_OWNED if key in current}
     added = set(proposed.get("finalizers") or ()) - set(current.get("finalizers") or ())
     if added and current.get("deletionTimestamp"):
@@ -131,6 +131,13 @@ def _next_metadata(kind: Kind, current: Document, proposed: Document) -> Documen
             f" no finalizer can be added ({', '.join(sorted(added))})"
         )
     return metadata
+
+
+def _client_owned(metadata: Document) -> Document:
+    """What a client may say of an object; an empty list or map is as good as none."""
+    return {
+        key: value for key, value in metadata.items() if key not in _SERVER_OWNED and value not in ({}, [])
+    }
 
 
 def _changes_specification(kind: Kind, current: Document, updated: Document) -> bool:

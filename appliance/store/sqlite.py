@@ -121,7 +121,7 @@ class SqliteStore:
         nothing that happened while the pages were read. Raises Malformed, and Gone for a token too old.
         """
         start, after = _parse_token(continue_token) if continue_token else (0, None)
-        scan = _scan(kind, selection, after=after, limit=limit)
+        scan = _scan(kind, selection, after=after, limit=max(0, limit))
         if start:
             self._check_kept(start, *await self._read(self._far.bounds))
         found = await self._read(lambda: self._far.scan(scan))

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from appliance.resources.core import NAMESPACE
 from appliance.resources.meta import Document, Kind
-from appliance.store import deletion, rules, validation
+from appliance.store import deletion, invariants, rules, validation
 from appliance.store.apply import apply_intent, record_update
 from appliance.store.base import (
     AlreadyExists,
@@ -66,6 +66,7 @@ def create(tables: Transaction, kind: Kind, document: Document, *, uid: str, now
     check_new(document)
     named = _named(tables, kind, document)
     validation.check_document(kind, named)
+    invariants.check_object(kind, named)
     namespace, name = key = _key(kind, named)
     if tables.find(kind, *key) is not None:
         raise AlreadyExists(
@@ -226,6 +227,8 @@ def _put(
     if rules.is_being_deleted(updated) and not rules.has_finalizers(updated):
         return deletion.remove(tables, stored, updated, now=now)
     validation.check_document(kind, updated)
+    invariants.check_object(kind, updated)
+    invariants.check_change(kind, current, updated)
     return tables.replace(stored, updated)
 
 

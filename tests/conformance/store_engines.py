@@ -11,6 +11,7 @@ from appliance.resources.core import CONFIG_MAP, SECRET
 from appliance.resources.core import NAMESPACE as NAMESPACE_KIND
 from appliance.resources.machine_inventory import MACHINE_INVENTORY
 from appliance.resources.meta import Document, Kind
+from appliance.resources.rbac import ROLE_BINDING
 from appliance.resources.rollout import ROLLOUT
 from appliance.resources.seed_image import SEED_IMAGE
 from appliance.store.base import Event, Limits, NotFound, Store, Subresource, merge
@@ -22,7 +23,7 @@ from tests.kube_cluster import KubeCluster
 
 NAMESPACE = "fleet-default"
 NAMESPACES = (NAMESPACE, "other")
-USED_KINDS = (MACHINE_INVENTORY, ROLLOUT, SEED_IMAGE, SECRET, CONFIG_MAP)
+USED_KINDS = (MACHINE_INVENTORY, ROLLOUT, SEED_IMAGE, SECRET, CONFIG_MAP, ROLE_BINDING)
 LIMITS = Limits(max_document_bytes=4096, history=40, watch_buffer=8)
 HOLD = "machineinventory.elemental.cattle.io"
 EVENTUALLY_SECONDS = 60.0
