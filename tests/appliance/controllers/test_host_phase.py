@@ -112,7 +112,7 @@ def test_the_reason_is_the_hosts_own_word() -> None:
         (seen(report(transaction=transaction(V3))), "is busy with another upgrade"),
         (seen(report(), plan(text=b"to v3", rollout="to-v3")), "is upgrading for rollout to-v3"),
         (seen(report(), replace(NO_PLAN, type="reset")), "is being reset"),
-        (seen(report(), replace(NO_PLAN, type="bootstrap")), "is being bootstrapped"),
+        (seen(report(), replace(NO_PLAN, type="bootstrap", state="")), "is being bootstrapped"),
         (seen(report(), plan("Applied", text=b"to v3", rollout="to-v3")), ""),
         (seen(report()), ""),
     ],
