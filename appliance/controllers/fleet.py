@@ -56,6 +56,11 @@ class Shelf(Generic[T]):
         self._things: dict[Key, tuple[int, frozenset[str], T]] = {}
         self._gone: dict[Key, int] = {}
 
+    @property
+    def is_fed(self) -> bool:
+        """A watch has told everything that there was, and tells on."""
+        return self._is_fed
+
     def restart(self) -> None:
         """A watch begins, or begins anew: until it has told everything, the store is read."""
         self._is_fed = False
@@ -135,6 +140,10 @@ class Fleet:
             uid = machine.metadata.uid
             hosts.append(Host(machine, _owned(reports.get(key), uid), _owned(plans.get(key), uid)))
         return hosts
+
+    @property
+    def is_fed(self) -> bool:
+        return all(shelf.is_fed for shelf in (self.machines, self.reports, self.plans))
 
     def forget(self) -> None:
         """Nobody asks for now: give the memory back."""

@@ -109,6 +109,11 @@ class RolloutController:
             Watch(MANAGED_OS_VERSION, self._concerned),
         )
 
+    @property
+    def is_fed(self) -> bool:
+        """The watches have told what there is, so that a look need not read the store."""
+        return self._fleet.is_fed
+
     async def reconcile(self, key: Key) -> Result:
         """Move the rollout by one step, if it may."""
         try:
