@@ -189,6 +189,16 @@ async def test_the_users_container_is_read_and_never_written(store: SqliteStore)
     assert (await plan(store))["upgrade"]["image"] == "reg.lan/other"
 
 
+async def test_no_drain_and_no_cordon_are_what_they_say(store: SqliteStore) -> None:
+    await put(
+        store, osImage="reg.lan/os:2", drain=None, cordon=False, nodeSelector={"matchLabels": {"a": "b"}}
+    )
+
+    spec = await plan(store)
+    assert "drain" not in spec
+    assert (spec["cordon"], spec["nodeSelector"]) == (False, {"matchLabels": {"a": "b"}})
+
+
 async def test_a_missing_version_is_a_condition(store: SqliteStore) -> None:
     await put(store, managedOSVersionName="v9")
 
