@@ -29,7 +29,15 @@ from appliance.access.evaluator import Evaluator
 from appliance.access.users import Users
 from appliance.addresses import bind, certificate_names, parse_address, public_host
 from appliance.api import contract
-from appliance.api.identity import CALLER, EVALUATOR, Authenticator, check_access, identify_callers
+from appliance.api.identity import (
+    AUTHENTICATOR,
+    CALLER,
+    EVALUATOR,
+    Authenticator,
+    check_access,
+    identify_callers,
+    recheck_access,
+)
 from appliance.api.kubernetes import Reviews, add_kubernetes_routes, answer_with_statuses
 from appliance.api.problems import answer_with_problems
 from appliance.api.seed_images import SEED_IMAGE_PATH, add_seed_image_routes
@@ -206,6 +214,7 @@ def build_application(
             identify_callers(authenticator, open_routes=(REGISTRATION_PATH, REPORT_PATH, SEED_IMAGE_PATH)),
         ],
     )
+    app[AUTHENTICATOR] = authenticator
     evaluator = app[EVALUATOR] = Evaluator(control.store)
     reviews = Reviews(
         evaluator,
@@ -216,7 +225,9 @@ def build_application(
     add_host_routes(app, store=control.store, tokens=authenticator.hosts, settings=host_settings)
     add_control_routes(app, control)
     for prefix in KUBERNETES_PREFIXES:
-        add_kubernetes_routes(app, control.store, authorize=check_access, reviews=reviews, prefix=prefix)
+        add_kubernetes_routes(
+            app, control.store, authorize=check_access, recheck=recheck_access, reviews=reviews, prefix=prefix
+        )
     return app
 
 

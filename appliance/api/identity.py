@@ -6,6 +6,8 @@ the register of users. What they may is `appliance.access`'s to say. A host's to
 MachineInventory. An administrator may ask as somebody else (`kubectl --as`).
 """
 
+import asyncio
+import contextlib
 import os
 import socket
 import struct
@@ -16,19 +18,21 @@ from datetime import UTC, datetime
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from appliance.access.accounts import AccountTokens
+from appliance.access.accounts import ACCOUNTS, AccountTokens
 from appliance.access.evaluator import Evaluator
 from appliance.access.roles import HOST_PREFIX, HOSTS
-from appliance.access.rules import AUTHENTICATED, Asked, Caller
+from appliance.access.rules import ACCOUNT_PREFIX, AUTHENTICATED, Asked, Caller
 from appliance.access.users import Users
 from appliance.api.problems import BadRequest, Forbidden, Unauthorized
 from appliance.credentials import AdminToken, HostTokens
+from appliance.errors import ApplianceFault
 from appliance.resources.machine_inventory import MACHINE_INVENTORY, MachineInventory
 from appliance.resources.meta import decode
-from appliance.store.base import NotFound, Store
+from appliance.store.base import NotFound, Store, StoreError
 
 CALLER = web.RequestKey("caller", Caller)  # who is asking
 EVALUATOR = web.AppKey("evaluator", Evaluator)
+RECHECK_SECONDS = 5.0  # how long a stream may outlive the right to it
 
 # Paths that anybody may ask for: they name no host.
 PUBLIC_PATHS = frozenset(("/healthz", "/livez", "/readyz", "/metrics"))
@@ -99,6 +103,9 @@ class Authenticator:
         return inventory.token_uid == uid and inventory.approval == "approved"
 
 
+AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
+
+
 def identify_callers(authenticator: Authenticator, *, open_routes: Collection[str] = ()) -> Middleware:
     """Middleware that puts a `Caller` on every request, and refuses strangers where they have no business.
 
@@ -109,8 +116,7 @@ def identify_callers(authenticator: Authenticator, *, open_routes: Collection[st
     async def identify(request: web.Request, handler: Next) -> web.StreamResponse:
         request[CALLER] = ANONYMOUS
         if _pattern(request) not in {*PUBLIC_PATHS, *open_routes}:
-            caller = await authenticator.identify(request)
-            request[CALLER] = await _impersonated(request, caller)
+            request[CALLER] = await _impersonated(request, await authenticator.identify(request))
         return await handler(request)
 
     return identify
@@ -121,6 +127,22 @@ async def check_access(request: web.Request, asked: Asked) -> None:
     caller = request[CALLER]
     if not await request.app[EVALUATOR].is_allowed(caller, asked):
         raise Forbidden(_refusal(caller, asked), hint=_hint(caller))
+
+
+async def recheck_access(request: web.Request, asked: Asked) -> None:
+    """Ask again who this is and whether they may, for what lasts. Raises Unauthorized, Forbidden."""
+    authenticator = request.app[AUTHENTICATOR]
+    request[CALLER] = await _impersonated(request, await authenticator.identify(request))
+    await check_access(request, asked)
+
+
+async def cancel_when_refused(task: asyncio.Task[object], request: web.Request, asked: Asked) -> None:
+    """Cancel what serves a stream as soon as its caller may no longer."""
+    with contextlib.suppress(ApplianceFault, StoreError):
+        while True:
+            await asyncio.sleep(RECHECK_SECONDS)
+            await recheck_access(request, asked)
+    task.cancel()
 
 
 def is_trusted_peer(request: web.Request) -> bool:
@@ -146,6 +168,8 @@ async def _impersonated(request: web.Request, caller: Caller) -> Caller:
         asked = Asked("impersonate", resource=resource, name=wanted)
         if not await evaluator.is_allowed(caller, asked):
             raise Forbidden(_refusal(caller, asked), hint=_hint(caller))
+    if name.startswith(ACCOUNT_PREFIX) and not groups:
+        groups = [ACCOUNTS, f"{ACCOUNTS}:{name.split(':')[2]}"]
     return Caller(name, (*groups, AUTHENTICATED), request.headers.get("Impersonate-Uid", ""))
 
 

@@ -20,7 +20,7 @@ from appliance.access.roles import CONTROL_GROUP
 from appliance.access.rules import Asked
 from appliance.api import contract as c
 from appliance.api.boards import HostBoard
-from appliance.api.identity import CALLER, check_access
+from appliance.api.identity import CALLER, cancel_when_refused, check_access
 from appliance.api.metrics import render_metrics
 from appliance.api.openapi import render_openapi
 from appliance.api.problems import BadRequest, TooLarge
@@ -292,7 +292,13 @@ def _serve_stream(route: Route, stream: Stream) -> Callable[[web.Request], Await
         for kind in watched_kinds(request.query.get("kinds", "")):
             await check_access(request, Asked("watch", kind.group, kind.plural))
         heartbeat = BOOKMARK if route.reply is c.WatchEvent else None
-        return await send_lines(request, stream(request), heartbeat=heartbeat)
+        task = asyncio.current_task()
+        assert task is not None
+        guard = asyncio.create_task(cancel_when_refused(task, request, _asked(route, request)))
+        try:
+            return await send_lines(request, stream(request), heartbeat=heartbeat)
+        finally:
+            guard.cancel()
 
     return serve
 

@@ -33,8 +33,11 @@ _WARNED_FIELDS = 20  # warnings are headers: a handful, not a book
 class Objects:
     """The handlers, over one store."""
 
-    def __init__(self, store: Store, *, authorize: Authorize, watches: WatchStreams) -> None:
+    def __init__(
+        self, store: Store, *, authorize: Authorize, recheck: Authorize, watches: WatchStreams
+    ) -> None:
         self._store = store
+        self._recheck = recheck
         self._authorize = authorize
         self._watches = watches
 
@@ -67,7 +70,14 @@ class Objects:
     async def _watch(self, request: web.Request, target: Target) -> web.StreamResponse:
         await self._check(request, target, "watch")
         options = requests.parse_list_options(target, request.query)
-        return await self._watches.serve(request, target, options, _representation(request))
+        asked = requests.asked_of("watch", target, request.query)
+        return await self._watches.serve(
+            request,
+            target,
+            options,
+            representation=_representation(request),
+            may_go_on=lambda: self._recheck(request, asked),
+        )
 
     async def _get(self, request: web.Request, target: Target) -> web.Response:
         await self._check(request, target, "get")

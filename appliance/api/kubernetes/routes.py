@@ -54,16 +54,17 @@ def add_kubernetes_routes(
     store: Store,
     *,
     authorize: Authorize,
+    recheck: Authorize,
     reviews: Reviews,
     prefix: str = "",
     kinds: Sequence[Kind] = KINDS,
 ) -> None:
-    """Serve the store below `prefix`. Watches end when the application shuts down.
+    """Serve the store below `prefix`. Watches end when the application shuts down, or `recheck` refuses.
 
     The application needs `answer_with_statuses` among its middlewares.
     """
     watches = WatchStreams(store)
-    objects = Objects(store, authorize=authorize, watches=watches)
+    objects = Objects(store, authorize=authorize, recheck=recheck, watches=watches)
     face = _Face(tuple(kinds), objects, authorize, reviews)
     app.on_shutdown.append(watches.end)
     for path, handler in (

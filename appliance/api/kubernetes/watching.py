@@ -6,7 +6,7 @@ one that reads nothing for a minute is dropped.
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 
@@ -16,6 +16,7 @@ from aiohttp import web
 from appliance.api.kubernetes.representations import Representation, show_bookmark, show_object
 from appliance.api.kubernetes.requests import ListOptions, Target
 from appliance.api.kubernetes.statuses import failure
+from appliance.errors import ApplianceFault
 from appliance.resources.meta import Document
 from appliance.store.base import Event, Store, StoreError
 
@@ -32,8 +33,15 @@ class WatchStreams:
         self._deadlines: set[asyncio.Timeout] = set()
 
     async def serve(
-        self, request: web.Request, target: Target, options: ListOptions, representation: Representation
+        self,
+        request: web.Request,
+        target: Target,
+        options: ListOptions,
+        *,
+        representation: Representation,
+        may_go_on: Callable[[], Awaitable[None]],
     ) -> web.StreamResponse:
+        """Stream until the end; `may_go_on` raises as soon as the caller may no longer."""
         response = web.StreamResponse(
             headers={"Content-Type": "application/json", "Cache-Control": "no-cache"}
         )
@@ -45,7 +53,7 @@ class WatchStreams:
         with suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(seconds) as deadline, aclosing(lines):
                 self._deadlines.add(deadline)
-                guard = asyncio.create_task(_expire_when_gone(request, deadline))
+                guard = asyncio.create_task(_expire(request, deadline, may_go_on))
                 try:
                     async for line in lines:
                         await _send(request, response, line)
@@ -74,10 +82,15 @@ async def _send(request: web.Request, response: web.StreamResponse, line: bytes)
         raise
 
 
-async def _expire_when_gone(request: web.Request, deadline: asyncio.Timeout) -> None:
-    # A transport has no event to wait for.
-    while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
-        await asyncio.sleep(_LOOK_SECONDS)
+async def _expire(
+    request: web.Request, deadline: asyncio.Timeout, may_go_on: Callable[[], Awaitable[None]]
+) -> None:
+    """End the watch when its client is gone, or was refused meanwhile."""
+    with suppress(StoreError, ApplianceFault):
+        # A transport has no event to wait for.
+        while request.transport is not None and not request.transport.is_closing():
+            await asyncio.sleep(_LOOK_SECONDS)
+            await may_go_on()
     if not deadline.expired():
         deadline.reschedule(asyncio.get_running_loop().time())
 

@@ -2,6 +2,7 @@
 
 import base64
 import ssl
+import time
 from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,27 @@ def test_revoking_ends_a_users_token_and_certificate_at_once_with_an_event(
     assert sorted(told) == ["CredentialIssued", "CredentialIssued", "CredentialsRevoked"]
     assert skerry("user", "revoke", "leaver").code == 1
     assert "revoked" in skerry("user", "list").out
+
+
+@pytest.mark.parametrize("path", [f"{MACHINES}?watch=1", "/skerry/v1/watch?kinds=hosts"])
+def test_a_watch_ends_when_its_token_is_revoked(skerry: Terminal, appliance: Appliance, path: str) -> None:
+    user = f"watcher-{len(path)}"
+    token = user_of(skerry("kubeconfig", "--role", "viewer", "--user", user).out)["token"]
+    parts = urlsplit(appliance.url)
+    context = ssl.create_default_context(cafile=appliance.ca_file)
+    connection = HTTPSConnection(parts.hostname or "", parts.port, context=context, timeout=PATIENCE)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        response = connection.getresponse()
+        assert response.status == 200
+
+        skerry("user", "revoke", user)
+
+        deadline = time.monotonic() + PATIENCE
+        while response.read1(65536):
+            assert time.monotonic() < deadline, "the stream goes on"
+    finally:
+        connection.close()
 
 
 def test_the_file_is_for_its_owners_eyes_only(skerry: Terminal, tmp_path: Path) -> None:

@@ -91,7 +91,9 @@ async def serve(
             identify=nobody,
         )
         for prefix in ("", RANCHER):
-            add_kubernetes_routes(app, store, authorize=authorize, reviews=reviews, prefix=prefix)
+            add_kubernetes_routes(
+                app, store, authorize=authorize, recheck=authorize, reviews=reviews, prefix=prefix
+            )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
