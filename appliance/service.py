@@ -6,7 +6,6 @@ them down in the opposite order; nothing below reaches for a global.
 """
 
 import asyncio
-import fcntl
 import json
 import logging
 import os
@@ -14,8 +13,8 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, closing, contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -52,7 +51,7 @@ from appliance.controllers.manager import Manager
 from appliance.controllers.metadata import write_metadata
 from appliance.credentials import AdminToken, Authority, HostTokens
 from appliance.discovery import Announcement, Candidates, Discovery
-from appliance.errors import ApplianceFault, DataDirectoryBusy
+from appliance.errors import ApplianceFault
 from appliance.files import PRIVATE, make_private_directory, write_durably
 from appliance.hosts.admission import HostSettings
 from appliance.hosts.reports import REPORT_PATH
@@ -62,7 +61,7 @@ from appliance.mirror_accounts import MirrorAccounts
 from appliance.mirror_process import MirrorProcess
 from appliance.mirror_schedule import MirrorSchedule
 from appliance.mirror_settings import read_intervals, read_limits
-from appliance.moving.place import check_place
+from appliance.moving.place import check_place, lock_directory
 from appliance.operations import Operations
 from appliance.resources.seed_image import SEED_IMAGE
 from appliance.store.base import Store
@@ -252,19 +251,6 @@ def render_mirror_options(config: ServeConfig, accounts: MirrorAccounts) -> list
         *(("--quota", config.mirror_quota) if config.mirror_quota else ()),
         *(("--keep-free", config.mirror_keep_free) if config.mirror_keep_free else ()),
     ]
-
-
-@contextmanager
-def lock_directory(data: Path) -> Iterator[None]:
-    """Hold the data directory for this process; the kernel lets go when it ends. Raises DataDirectoryBusy."""
-    with (data / "skerry.lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise DataDirectoryBusy(
-                f"Another appliance already runs on {data}.", hint="Stop it first, or choose another --data."
-            ) from error
-        yield
 
 
 def main(config: ServeConfig) -> None:

@@ -38,7 +38,8 @@ FILES = "files/"
 SIGNING_KEY = Path("pki") / "backup.key"
 
 # What of the data folder comes along. The rest is made again, or is the mirror's.
-KEPT_FOLDERS = ("pki", "trust", "access")
+# The audit log after its head in pki: what is written meanwhile then lies behind the head, where it may.
+KEPT_FOLDERS = ("pki", "trust", "access", "audit")
 KEPT_FILES = ("admin.token", "skerry.toml")
 MAX_FILE_BYTES = 1024 * 1024
 MAX_FILES = 10_000

@@ -22,7 +22,7 @@ from appliance.files import PRIVATE, make_private_directory, sync_directory
 from appliance.moving.backup import Backup, Contents, read_backup, write_backup, write_files
 from appliance.moving.errors import TargetInUse
 from appliance.moving.objects import kind_of
-from appliance.moving.place import check_place, write_place
+from appliance.moving.place import check_place, lock_directory, write_place
 from appliance.moving.stores import Moved, Told, move, ours, read_all
 from appliance.resources.meta import Document, Kind, decode
 from appliance.store import validation
@@ -89,33 +89,47 @@ def restore(path: Path, data: Path, *, passphrase: bytes = b"", signer: str = ""
 
 
 def move_to_kubernetes(data: Path, kubeconfig: Path | None, *, told: Told = told_nothing) -> Moved:
-    """Move the folder's objects into a cluster. Until all are there and compared, the folder stays."""
+    """Move the folder's objects into a cluster. Until all are there and compared, the folder stays.
+
+    Raises DataDirectoryBusy while an appliance runs on it.
+    """
     check_place(data, "sqlite")
+    check_has_store(data)
 
     async def work() -> Moved:
-        with contextlib.closing(SqliteStore.open(data / DATABASE)) as source:
+        async with SqliteStore.open(data / DATABASE) as source:
             async with await KubernetesStore.open(kubeconfig) as target:
                 return await move(await read_all(source), target, told=told)
 
-    moved = asyncio.run(work())
-    write_place(data, "kubernetes", at=now())
+    with lock_directory(data):
+        moved = asyncio.run(work())
+        write_place(data, "kubernetes", at=now())
     return moved
 
 
 def move_to_sqlite(data: Path, kubeconfig: Path | None) -> Moved:
-    """Bring the objects out of a cluster into the folder, uids and all. An older database is kept beside."""
+    """Bring the objects out of a cluster into the folder, uids and all. An older database is kept beside.
+
+    Raises DataDirectoryBusy while an appliance runs on it, in the cluster too.
+    """
     make_private_directory(data)
     check_place(data, "kubernetes")
-    documents = asyncio.run(_read_cluster(kubeconfig))
-    making = data / f".{DATABASE}.new"
-    _remove_database(making)
-    asyncio.run(_adopt(making, documents, above=newest(documents) + 1))
-    _set_aside(data / DATABASE)
-    _remove_side_files(making)
-    making.rename(data / DATABASE)
-    sync_directory(data)
-    write_place(data, "sqlite", at=now())
+    with lock_directory(data):
+        documents = asyncio.run(_read_cluster(kubeconfig))
+        making = data / f".{DATABASE}.new"
+        _remove_database(making)
+        asyncio.run(_adopt(making, documents, above=newest(documents) + 1))
+        _set_aside(data / DATABASE)
+        _remove_side_files(making)
+        making.rename(data / DATABASE)
+        sync_directory(data)
+        write_place(data, "sqlite", at=now())
     return Moved(len(documents), len(documents))
+
+
+def check_has_store(data: Path) -> None:
+    if not (data / DATABASE).exists():
+        raise ConfigurationError(f"{data} holds no appliance", hint="name its folder with --data")
 
 
 def check(data: Path) -> tuple[int, list[str]]:
@@ -169,8 +183,7 @@ async def _adopt(database: Path, documents: Sequence[Document], *, above: int) -
 
 def _read_database(path: Path) -> list[Document]:
     """From a copy made in one transaction, so the appliance may go on writing."""
-    if not path.exists():
-        raise ConfigurationError(f"{path.parent} holds no appliance", hint="name its folder with --data")
+    check_has_store(path.parent)
 
     async def read(copy: Path) -> list[Document]:
         async with SqliteStore.open(copy) as store:
