@@ -113,7 +113,7 @@ async def test_every_watcher_sees_every_object_once_whenever_it_came(store: Stor
     async def follow() -> list[str]:
         seen: list[str] = []
         async with aclosing(store.watch(MACHINE_INVENTORY)) as events:
-            while "last" not in seen:
+            while "the-last" not in seen:
                 seen.append((await next_event(events)).document["metadata"]["name"])
         return seen
 
@@ -122,7 +122,7 @@ async def test_every_watcher_sees_every_object_once_whenever_it_came(store: Stor
     for index in range(20):
         watchers.append(asyncio.create_task(follow()))
         await store.create(MACHINE_INVENTORY, machine(f"press-{index:02}"))
-    await store.create(MACHINE_INVENTORY, machine("last"))
+    await store.create(MACHINE_INVENTORY, machine("the-last"))
 
-    expected = sorted(["last", *(f"press-{index:02}" for index in range(20))])
+    expected = sorted(["the-last", *(f"press-{index:02}" for index in range(20))])
     assert [sorted(await watcher) for watcher in watchers] == [expected] * 20
