@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from appliance.cli import (
+    audit,
     bundles,
     discover,
     hosts,
@@ -55,6 +56,7 @@ app.add_typer(mirror.app, name="mirror")
 app.add_typer(operations.app, name="operation")
 store.add_commands(app)
 app.add_typer(store.app, name="store")
+app.add_typer(audit.app, name="audit")
 app.add_typer(k3s.app, name="k3s")
 discover.add_commands(app)
 topics.add_commands(app)
