@@ -11,6 +11,7 @@ import pytest
 
 from appliance.controllers import build
 from appliance.controllers.manager import Backoff, Manager
+from appliance.controllers.metadata import write_metadata
 from appliance.controllers.plans import read_plan
 from appliance.controllers.upgrade_plan import CLUSTER_ROLE, CLUSTER_ROLE_BINDING
 from appliance.controllers.version_list import ListAddress
@@ -23,6 +24,7 @@ from appliance.resources.managed_os_image import MANAGED_OS_IMAGE
 from appliance.resources.managed_os_version import MANAGED_OS_VERSION
 from appliance.resources.managed_os_version_channel import MANAGED_OS_VERSION_CHANNEL
 from appliance.resources.meta import Document, Kind
+from appliance.resources.metadata import METADATA
 from appliance.resources.rollout import ROLLOUT
 from appliance.resources.seed_image import SEED_IMAGE
 from appliance.resources.service_account import SERVICE_ACCOUNT
@@ -231,6 +233,17 @@ async def test_where_a_cluster_has_plans_an_image_becomes_one(kube_cluster: Kube
     assert plan["spec"]["version"] == "2"
     assert [each["metadata"]["name"] for each in (*roles, account)] == [name] * 3
     assert (rollouts, left) == ([], [{"metadata": {}}, {"metadata": {}}])
+
+
+async def test_who_answers_here_is_written_and_what_others_added_stays(store: Store) -> None:
+    await write_metadata(store, version="1.0", server_url="https://box.lan")
+    added = merge({"spec": {"annotations": {"theirs": "stays"}}})
+    await store.patch(METADATA, "elemental-operator", added, namespace="cattle-elemental-system")
+    await write_metadata(store, version="2.0", server_url="https://box.lan")
+
+    document = await store.get(METADATA, "elemental-operator", namespace="cattle-elemental-system")
+    assert document["spec"]["appVersion"] == "2.0"
+    assert document["spec"]["annotations"] == {"skerry.dev/server-url": "https://box.lan", "theirs": "stays"}
 
 
 async def names(store: Store, kind: Kind) -> list[str]:
