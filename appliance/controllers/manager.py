@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 # A reconcile that watches of other kinds wake takes at most a fifth of the time, however busy they are.
 REST_FACTOR = 4.0
 NOTICEABLE_SECONDS = 0.01
+WORKERS = 16  # a controller; reconciles that write at the same time share the fsync
 UNSERVED_SECONDS = 60.0  # until a kind that nobody serves is asked for again
 
 
@@ -90,7 +91,7 @@ class Manager:
         store: Store,
         controllers: Sequence[Controller],
         *,
-        workers: int = 4,
+        workers: int = WORKERS,
         backoff: Backoff | None = None,
         unserved: float = UNSERVED_SECONDS,
     ) -> None:
