@@ -181,12 +181,20 @@ class KubernetesApi:
         content_type: str,
         timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
+        from kubernetes.aio.config import ConfigException
+
         headers: dict[str, str] = {
             **self._client.default_headers,
             "Accept": "application/json",
             "Content-Type": content_type,
         }
-        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        try:  # may renew a token, by a file or a program
+            await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        except ConfigException as error:
+            raise Unavailable(
+                f"there is no valid token for the Kubernetes server at {self.url}: {error}",
+                hint="look at the user in the kubeconfig",
+            ) from error
         url = self.url + path + (f"?{urlencode(query)}" if query else "")
         answer = await self._client.rest_client.request(
             method, url, headers=headers, body=body, _request_timeout=timeout
