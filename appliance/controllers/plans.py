@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+from appliance.controllers.owners import render_owner
 from appliance.resources.core import MANAGED, PLAN_SECRET_TYPE, PLAN_TYPE, SECRET
 from appliance.resources.machine_inventory import MACHINE_INVENTORY, MachineInventory
 from appliance.resources.meta import Document
@@ -79,15 +80,7 @@ def render_plan_secret(machine: MachineInventory) -> Document:
             "namespace": machine.metadata.namespace,
             "labels": {MANAGED: "true"},
             "annotations": {PLAN_TYPE: "empty"},
-            "ownerReferences": [
-                {
-                    "apiVersion": MACHINE_INVENTORY.api_version,
-                    "kind": MACHINE_INVENTORY.kind,
-                    "name": machine.metadata.name,
-                    "uid": machine.metadata.uid,
-                    "controller": True,
-                }
-            ],
+            "ownerReferences": [render_owner(MACHINE_INVENTORY, machine.metadata)],
         },
         "type": PLAN_SECRET_TYPE,
         "data": {"plan": _encode(EMPTY_PLAN)},
