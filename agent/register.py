@@ -28,6 +28,7 @@ from agent.protocol.messages import (
     MAX_MESSAGE_BYTES,
     PROTOCOL_VERSION,
     SYSTEM_DATA_V2_SINCE,
+    SYSTEM_SINCE,
     TYPED_CONFIG_SINCE,
     UPDATE_SINCE,
     Message,
@@ -183,6 +184,8 @@ def converse(
             talk.tell(render_object(MessageType.SMBIOS, facts.smbios))
         if facts.system_data and version >= SYSTEM_DATA_V2_SINCE:
             talk.tell(render_object(MessageType.SYSTEM_DATA_V2, facts.system_data))
+        elif facts.inventory and SYSTEM_SINCE <= version < SYSTEM_DATA_V2_SINCE:
+            talk.tell(render_object(MessageType.SYSTEM, facts.inventory))
         if version >= ANNOTATIONS_SINCE:
             talk.tell(render_object(MessageType.ANNOTATIONS, annotations))
         if labels:

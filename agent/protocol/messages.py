@@ -26,6 +26,7 @@ from agent.protocol.errors import Malformed, ProtocolError, TooLarge, Unexpected
 
 PROTOCOL_VERSION = 12
 LOWEST_VERSION = 5  # a peer that offers 4 or less is dropped
+SYSTEM_SINCE = 6  # the raw inventory, until SystemDataV2 takes its place
 TYPED_CONFIG_SINCE = 7  # below: the reply to Get is bare YAML
 ERROR_SINCE = 8
 ANNOTATIONS_SINCE = 9

@@ -9,6 +9,10 @@ from collections.abc import Iterator, Mapping
 
 from agent.protocol.documents import JSON
 
+# The inventory writes these in small letters; templates see the library's own spelling.
+DRIVE_TYPES = {"unknown": "Unknown", "hdd": "HDD", "fdd": "FDD", "odd": "ODD", "ssd": "SSD"}
+STORAGE_CONTROLLERS = {"unknown": "Unknown", "ide": "IDE", "scsi": "SCSI", "nvme": "NVMe", "mmc": "MMC"}
+
 
 def build_system_data(inventory: Mapping[str, JSON]) -> dict[str, JSON]:
     """The legacy tree under its one top-level key."""
@@ -58,7 +62,7 @@ def _build_disks(block: Mapping[str, JSON]) -> dict[str, JSON]:
     disks = list(_items(block, "disks"))
     branch: dict[str, JSON] = {"Number Devices": str(len(disks))} if disks else {}
     for disk in disks:
-        branch[render_leaf(disk.get("name"))] = _pick(
+        entry = _pick(
             disk,
             {
                 "Name": "name",
@@ -68,6 +72,11 @@ def _build_disks(block: Mapping[str, JSON]) -> dict[str, JSON]:
                 "Removable": "removable",
             },
         )
+        for leaf, words in (("Drive Type", DRIVE_TYPES), ("Storage Controller", STORAGE_CONTROLLERS)):
+            if leaf in entry:
+                word = render_leaf(entry[leaf])
+                entry[leaf] = words.get(word.lower(), word)
+        branch[render_leaf(disk.get("name"))] = entry
     return branch
 
 

@@ -46,7 +46,11 @@ from tests.agent.machines import make_machine
 from tests.simulators.appliance_end import ApplianceEnd
 
 CONFIG = Config(elemental=Elemental(install=Install(device="/dev/sda")), cloud_config={"a": 1})
-FACTS = Facts(smbios={"System Information": {"UUID": "u"}}, system_data={"Runtime": {"Hostname": "vm"}})
+FACTS = Facts(
+    smbios={"System Information": {"UUID": "u"}},
+    system_data={"Runtime": {"Hostname": "vm"}},
+    inventory={"runtime": {"hostname": "vm"}},
+)
 ATTESTATION = attest_key(derive_rsa_key(b"attestation"))
 TPM = SoftwareTpm(derive_rsa_key(b"endorsement"), attestation=ATTESTATION)
 IDENTITY = TpmIdentity(TPM)
@@ -190,7 +194,15 @@ def follow(script: Script, *, updating: bool = False) -> Outcome:
 class TestOtherServers:
     @pytest.mark.parametrize(
         ("version", "types"),
-        [(4, [5, 2, 4]), (6, [5, 2, 4]), (8, [5, 2, 4]), (9, [5, 2, 9, 4]), (11, [5, 2, 11, 9, 4])],
+        [
+            (4, [5, 2, 4]),
+            (5, [5, 2, 4]),
+            (6, [5, 2, 6, 4]),
+            (8, [5, 2, 6, 4]),
+            (9, [5, 2, 6, 9, 4]),
+            (10, [5, 2, 6, 9, 4]),
+            (11, [5, 2, 11, 9, 4]),
+        ],
     )
     def test_an_older_server_is_spoken_to_in_its_version(self, version: int, types: list[int]) -> None:
         reply = render_config(CONFIG)

@@ -51,8 +51,8 @@ def test_an_inventory_becomes_the_legacy_tree() -> None:
                 "sda": {
                     "Name": "sda",
                     "Size": "21474836480",
-                    "Drive Type": "ssd",
-                    "Storage Controller": "scsi",
+                    "Drive Type": "SSD",
+                    "Storage Controller": "SCSI",
                     "Removable": "false",
                 },
             },
