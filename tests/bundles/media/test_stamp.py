@@ -40,6 +40,7 @@ def test_the_files_are_there_and_what_was_there_has_not_moved(tmp_path: Path) ->
     assert read_iso_file(image, "iso-config/cloud-config.yaml") == b"cloud"
     assert read_iso_file(image, "etc/release") == b"v1"
     assert changed == {16}  # the volume descriptor
+    assert int.from_bytes(after[16 * 2048 + 80 : 16 * 2048 + 84], "little") * 2048 == len(after)
 
 
 def test_stamping_again_replaces(tmp_path: Path) -> None:
