@@ -8,8 +8,9 @@ import pytest
 
 from appliance.resources.managed_os_image import DEFAULT_DRAIN, MANAGED_OS_IMAGE, ManagedOSImage
 from appliance.resources.managed_os_version import MANAGED_OS_VERSION
-from appliance.resources.meta import Document, decode, find_condition
+from appliance.resources.meta import Document, Kind, decode, find_condition
 from appliance.resources.rollout import ROLLOUT
+from appliance.resources.seed_image import SEED_IMAGE
 from appliance.store.base import NotFound, merge
 from tests.appliance.controllers.factories import NAMESPACE, V2, rollout
 from tests.appliance.controllers.plant import Plant, open_plant
@@ -143,6 +144,44 @@ async def test_a_version_in_use_stays_until_the_image_lets_it_go(plant: Plant) -
 
 async def test_an_unused_version_goes_at_once(plant: Plant) -> None:
     await plant.store.create(MANAGED_OS_VERSION, version())
+    await plant.settle()
+    await plant.store.delete(MANAGED_OS_VERSION, "v2", namespace=NAMESPACE)
+    await plant.settle()
+
+    with pytest.raises(NotFound):
+        await plant.store.get(MANAGED_OS_VERSION, "v2", namespace=NAMESPACE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "user"),
+    [
+        (SEED_IMAGE, {"registrationRef": {"name": "plant"}, "type": "iso", "baseImage": "demo:v2"}),
+        (ROLLOUT, {"managedOSVersionName": "v2", "paused": True}),
+    ],
+    ids=["seed image", "rollout"],
+)
+async def test_what_needs_a_version_holds_it_and_is_named(plant: Plant, kind: Kind, user: Document) -> None:
+    await plant.store.create(MANAGED_OS_VERSION, version())
+    await plant.settle()
+    await plant.store.create(kind, {"metadata": {"name": "line", "namespace": NAMESPACE}, "spec": user})
+    await plant.store.delete(MANAGED_OS_VERSION, "v2", namespace=NAMESPACE)
+    await plant.settle()
+    held = await plant.store.get(MANAGED_OS_VERSION, "v2", namespace=NAMESPACE)
+    told = await plant.events("StillUsed")
+    await plant.store.delete(kind, "line", namespace=NAMESPACE)
+    await plant.settle()
+
+    assert held["metadata"]["deletionTimestamp"]
+    assert told == [f"{kind} line still needs this version"]
+    with pytest.raises(NotFound):
+        await plant.store.get(MANAGED_OS_VERSION, "v2", namespace=NAMESPACE)
+
+
+async def test_a_stale_label_holds_nothing(plant: Plant) -> None:
+    await plant.store.create(MANAGED_OS_VERSION, version())
+    labelled = image(osImage="demo:v2")
+    labelled["metadata"]["labels"] = {LABEL: "v2"}
+    await plant.store.create(MANAGED_OS_IMAGE, labelled)
     await plant.settle()
     await plant.store.delete(MANAGED_OS_VERSION, "v2", namespace=NAMESPACE)
     await plant.settle()

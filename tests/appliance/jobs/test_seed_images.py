@@ -2,8 +2,11 @@
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,11 @@ from tests.appliance.running import PATIENCE
 
 MIRROR = "10.0.0.1:5000"
 NAMESPACE = "fleet-default"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Tests are quiet."""
 
 
 class Bench:
@@ -95,6 +103,27 @@ async def test_a_medium_is_its_base_with_the_registration_on_it(bench: Bench, ba
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert path.with_name(f"{path.name}.sha256").read_text() == f"{digest}  plant-1.iso\n"
     assert sorted(each.name for each in path.parent.iterdir()) == ["plant-1.iso", "plant-1.iso.sha256"]
+
+
+async def test_a_base_may_come_from_an_url(bench: Bench) -> None:
+    handler = partial(Quiet, directory=str(bench.place))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    site = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        built = await bench.build(medium(base=f"{site}/base.iso"))
+        missing = await bench.build(medium("plant-2.iso", base=f"{site}/none.iso"))
+        small = await bench.build(medium("plant-3.iso", base=f"{site}/base.iso", limit=1000))
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    assert built == Build("built")
+    assert read_iso_file(bench.path(medium()), "boot/vmlinuz") == b"kernel"
+    assert "answered 404" in missing.message
+    assert "1000 are read" in small.message
 
 
 async def test_an_image_without_an_iso_is_refused_with_the_right_one_named(bench: Bench) -> None:
