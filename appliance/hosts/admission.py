@@ -87,9 +87,7 @@ class Admission:
             machine,
             ca_pem=self._settings.ca_pem,
             server_url=self._settings.server_url,
-            token=self._tokens.issue(
-                namespace=machine.metadata.namespace, name=name, uid=machine.token_uid
-            ),
+            token=self._tokens.issue(namespace=machine.metadata.namespace, name=name, uid=machine.token_uid),
             with_network=registrant.version >= NETWORK_CONFIG_SINCE,
         )
         return Admitted(config)
