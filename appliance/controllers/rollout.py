@@ -197,17 +197,14 @@ class RolloutController:
         """Take back the plans that no host has answered yet, then let the rollout go."""
         if FINALIZER not in rollout.metadata.finalizers:
             return
-        if rollout.status.digest:
-            target = _aim(rollout)
-            open_plans = [
-                (host.plan.secret, render_plan_change(EMPTY_PLAN, "empty"))
-                for host in await self._fleet.hosts(rollout.metadata.namespace)
-                if host.plan
-                and host.plan.record.rollout == target.rollout
-                and host.plan.record.plan == target.plan
-                and host.plan.record.state == ""
-            ]
-            await self._write_plans(open_plans)
+        open_plans = [
+            (host.plan.secret, render_plan_change(EMPTY_PLAN, "empty"))
+            for host in await self._fleet.hosts(rollout.metadata.namespace)
+            if host.plan
+            and host.plan.record.rollout == rollout.metadata.name
+            and host.plan.record.state == ""
+        ]
+        await self._write_plans(open_plans)
         kept = [finalizer for finalizer in rollout.metadata.finalizers if finalizer != FINALIZER]
         await self._write_finalizers(document, kept)
 
