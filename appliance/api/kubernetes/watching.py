@@ -21,6 +21,7 @@ from appliance.resources.meta import Document
 from appliance.store.base import Event, Store, StoreError
 
 _WRITE_SECONDS = 60
+_SMALL = 32 * 1024  # below what a transport takes before it says that it has enough
 _LOOK_SECONDS = 5  # how often we look whether an idle client is still there
 _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
@@ -73,6 +74,10 @@ class WatchStreams:
 
 
 async def _send(request: web.Request, response: web.StreamResponse, line: bytes) -> None:
+    transport = request.transport
+    if transport is not None and len(line) < _SMALL and not transport.get_write_buffer_size():
+        await response.write(line)  # there is nothing to wait for, and a timer an event costs
+        return
     try:
         async with asyncio.timeout(_WRITE_SECONDS):
             await response.write(line)
