@@ -2,7 +2,8 @@
 
 Pure; the rules are upstream's (facts: wire-protocol 10, operator 3.5, 3.6) with its defects D09, D13, D15
 and D41 repaired. One rule is ours: nothing that a host sends may land on a key by which a person decides,
-such as the approval.
+such as the approval. What templates wanted and the host did not send is told on the record, from where the
+registration's condition comes; a registration may also refuse such a host.
 """
 
 import uuid
@@ -21,12 +22,14 @@ from appliance.hosts.templates import (
     sanitise_label,
     sanitise_name,
 )
+from appliance.hosts.templates_missing import Template, Unresolved, describe_unresolved, find_unresolved
 from appliance.resources.machine_inventory import (
     APPROVAL,
     APPROVED_BY,
     MACHINE_INVENTORY,
     REGISTERED_WITH,
     RESETTABLE,
+    UNRESOLVED_TEMPLATES,
     MachineInventory,
 )
 from appliance.resources.machine_registration import APPROVAL_POLICY, MachineRegistration
@@ -35,6 +38,9 @@ from appliance.resources.meta import Document
 DEFAULT_PREFIX = "elemental.cattle.io"
 UNMANAGED = "os.unmanaged"
 OUR_DOMAIN = "skerry.dev/"
+
+# On a registration: `refuse` turns a new host away whose facts do not fill every template; else it comes in.
+MISSING_VALUES = "skerry.dev/missing-values"
 
 
 def render_inventory(
@@ -50,7 +56,10 @@ def render_inventory(
         spec["ipAddressPools"] = network.get("ipAddresses") or {}
     machine = registrant.machine
     spec["tpmHash" if machine.kind == "tpm" else "machineHash"] = machine.hash
+    unresolved = describe_unresolved(check_resolved(registration, registrant))
     annotations = render_annotations(registration, registrant, {})
+    if unresolved:
+        annotations[UNRESOLVED_TEMPLATES] = unresolved
     if registration.spec.config.elemental.reset.enabled:
         annotations[RESETTABLE] = "true"
     return {
@@ -69,14 +78,49 @@ def render_inventory(
 def render_update(
     registration: MachineRegistration, registrant: Registrant, known: MachineInventory
 ) -> Document:
-    """The merge patch for a machine that is known: what changed, nothing removed; empty if nothing did."""
+    """The merge patch for a machine that is known: what changed; empty if nothing did.
+
+    Nothing is removed but what was said of unresolved templates, once all of them have their values.
+    """
     labels, annotations = known.metadata.labels, known.metadata.annotations
-    changes = {
+    unresolved = describe_unresolved(find_missing(registration, registrant, is_new=False))
+    changes: dict[str, dict[str, str | None]] = {
         "labels": _changed(render_labels(registration, registrant, labels), labels),
         "annotations": _changed(render_annotations(registration, registrant, annotations), annotations),
     }
+    if unresolved != annotations.get(UNRESOLVED_TEMPLATES, ""):
+        changes["annotations"][UNRESOLVED_TEMPLATES] = unresolved or None
     changed = {key: value for key, value in changes.items() if value}
     return {"metadata": changed} if changed else {}
+
+
+def check_resolved(registration: MachineRegistration, registrant: Registrant) -> list[Unresolved]:
+    """What a new machine's templates lack. Raises NotAdmissible where the registration refuses that."""
+    missing = find_missing(registration, registrant, is_new=True)
+    if missing and registration.metadata.annotations.get(MISSING_VALUES) == "refuse":
+        raise NotAdmissible(
+            f"the registration's templates cannot be filled: {'; '.join(str(one) for one in missing[:3])}",
+            hint=f"give the variable a choice, as in ${{A/B|unknown}}, or take {MISSING_VALUES} off",
+        )
+    return missing
+
+
+def find_missing(
+    registration: MachineRegistration, registrant: Registrant, *, is_new: bool
+) -> list[Unresolved]:
+    """The templates of name (only a new machine gets one), labels and annotations that have no value."""
+    spec = registration.spec
+    name = Template("machineName", spec.machine_name, "the machine is named m- and a random UUID")
+    labels = {**_prefixed(spec.label_prefix, registrant.labels), **spec.machine_inventory_labels}
+    templates = [
+        *([name] if is_new and spec.machine_name else ()),
+        *(Template(f"label {key}", text, "the label is left out") for key, text in labels.items()),
+        *(
+            Template(f"annotation {key}", text, "the annotation is left as it is")
+            for key, text in spec.machine_inventory_annotations.items()
+        ),
+    ]
+    return find_unresolved([template for template in templates if "${" in template.text], registrant.data)
 
 
 def choose_name(template: str, facts: Facts) -> str:
@@ -147,5 +191,5 @@ def _decide_approval(registration: MachineRegistration) -> dict[str, str]:
     return {APPROVAL: "pending"}
 
 
-def _changed(wanted: Mapping[str, str], current: Mapping[str, str]) -> dict[str, str]:
+def _changed(wanted: Mapping[str, str], current: Mapping[str, str]) -> dict[str, str | None]:
     return {key: value for key, value in wanted.items() if current.get(key) != value}

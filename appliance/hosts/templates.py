@@ -1,8 +1,14 @@
 """What a registration's texts become for one host: `${A/B/C}`, `${Random/…}`, sanitising, escaping.
 
-Pure. The rules are upstream's (facts: wire-protocol 10.2, 10.3; operator 3.6), with one repaired: the
-cut at 58 characters is followed by another strip, so that no result ends in `-` or `.`. It knows nothing
-of labels, annotations or machines.
+Pure. The rules are upstream's (facts: wire-protocol 10.2, 10.3; operator 3.6), with one repaired: the cut
+at 58 characters is followed by another strip, so that no result ends in `-` or `.`. Ours is the list of
+what to take instead, `${A/B|C/D|text}`: the first variable that has a value worth having, else the text. A
+choice without a slash is text, for no variable is named without one. Upstream's parser takes the whole for
+one variable's name, finds no such value and skips the label, so a registration moved there loses a label
+and never gets a wrong one; and a fact whose own name has a `|` is found first, so nothing that upstream
+resolves is read differently here.
+
+It knows nothing of labels, annotations or machines.
 """
 
 import html
@@ -19,6 +25,48 @@ Facts: TypeAlias = Mapping[str, JSON]
 MAX_SANITISED = 58
 MAX_RENDERED = 16 * 1024  # far above any real label; a template must not multiply a large fact for ever
 MAX_RANDOM_INT = 2**63 - 1  # upstream's int64
+
+# What firmware and clients write where nobody filled in a value: a choice goes on past these. A variable
+# alone is taken at its word, as upstream does.
+PLACEHOLDERS = frozenset(
+    (
+        *("", "unknown", "none", "n/a", "na", "null", "default", "default string", "not specified"),
+        *(
+            "not present",
+            "not settable",
+            "not available",
+            "not applicable",
+            "no asset tag",
+            "no asset information",
+        ),
+        *(
+            "to be filled by o.e.m.",
+            "to be filled by oem",
+            "o.e.m.",
+            "oem",
+            "invalid",
+            "<bad index>",
+            "empty",
+        ),
+        *("system serial number", "system product name", "system manufacturer", "system version", "sku"),
+        *(
+            "base board serial number",
+            "chassis serial number",
+            "serial number",
+            "asset tag",
+            "0123456789",
+        ),
+        *(
+            "00000000",
+            "123456789",
+            "1234567890",
+            "xxxxxxxx",
+            "........",
+            "00000000-0000-0000-0000-000000000000",
+        ),
+        *("ffffffff-ffff-ffff-ffff-ffffffffffff", "03000200-0400-0500-0006-000700080009"),
+    )
+)
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _NOT_IN_NAMES = re.compile(r"[^0-9A-Za-z.]")
@@ -37,7 +85,11 @@ class TemplateError(ValueError):
 
 
 class NotKnown(TemplateError):
-    pass
+    """`variable` is what stands between the braces."""
+
+    def __init__(self, variable: str) -> None:
+        super().__init__(f"the host sent no value for ${{{variable}}}")
+        self.variable = variable
 
 
 class Malformed(TemplateError):
@@ -61,7 +113,13 @@ def render_template(template: str, facts: Facts) -> str:
 
 def is_random(template: str) -> bool:
     """Say whether rendering the template again would give another value."""
-    return "${Random" in template
+    variables = (match.group(1) for match in _VARIABLE.finditer(template))
+    return any(choice.startswith("Random") for variable in variables for choice in variable.split("|"))
+
+
+def list_variables(template: str) -> list[str]:
+    """What stands between the braces, in order."""
+    return [match.group(1) for match in _VARIABLE.finditer(template)]
 
 
 def sanitise_name(text: str) -> str:
@@ -85,16 +143,31 @@ def _sanitise(text: str, unwanted: re.Pattern[str]) -> str:
     return _ENDS.sub("", _ENDS.sub("", squeezed)[:MAX_SANITISED])
 
 
-def _find_value(path: str, facts: Facts) -> str:
+def _find_value(variable: str, facts: Facts) -> str:
+    value = _look_up(variable, facts)
+    if value is not None:
+        return value
+    choices = variable.split("|")
+    if len(choices) == 1:
+        raise NotKnown(variable)
+    for place, choice in enumerate(choices):
+        if place and "/" not in choice:
+            return choice
+        value = _look_up(choice, facts)
+        if value is not None and value.strip().lower() not in PLACEHOLDERS:
+            return value
+    raise NotKnown(variable)
+
+
+def _look_up(path: str, facts: Facts) -> str | None:
+    """The text at a path, or None."""
     steps = path.split("/")
-    if steps[0] == "Random":
+    if steps[0] == "Random" and "|" not in path:
         return _random_value(path, steps[1:])
     value: Facts | JSON = facts
     for step in steps:
         value = value.get(step) if isinstance(value, Mapping) else None
-    if not isinstance(value, str):
-        raise NotKnown(f"the host sent no value for ${{{path}}}")
-    return value
+    return value if isinstance(value, str) else None
 
 
 def _random_value(path: str, steps: list[str]) -> str:

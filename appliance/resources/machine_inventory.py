@@ -12,6 +12,13 @@ APPROVAL = "skerry.dev/approval"
 APPROVED_BY = "skerry.dev/approved-by"
 REJECTION_REASON = "skerry.dev/rejection-reason"  # what the person said who rejected it
 REGISTERED_WITH = "skerry.dev/machine-registration"
+APPROVALS_NEEDED = "skerry.dev/approvals-needed"  # "2" where two people must agree
+FIRST_APPROVED_BY = "skerry.dev/first-approved-by"  # the first of the two
+IDENTITY_DOUBT = "skerry.dev/identity-doubt"  # why this may be two machines, or another one
+IDENTITY_ACCEPTED = "skerry.dev/identity-accepted"  # the doubt that a person looked at and put aside
+WANTED_REGISTRATION = "skerry.dev/wanted-registration"  # another one, by which this machine came again
+REPORTED = "skerry.dev/reported-"  # before a name of what it says of itself now, while that is in doubt
+UNRESOLVED_TEMPLATES = "skerry.dev/unresolved-templates"  # one sentence a line
 FIRST_UID = "skerry.dev/first-uid"  # what it had before it moved to this store
 
 # Upstream's vocabulary on machines.
@@ -106,7 +113,11 @@ class MachineInventory(Resource, frozen=True, kw_only=True):
     @property
     def approval(self) -> Approval:
         """Machines made by other means than our registration (kubectl, a restore) count as approved."""
-        decided = self.metadata.annotations.get(APPROVAL, "approved")
+        annotations = self.metadata.annotations
+        decided = annotations.get(APPROVAL, "approved")
+        if decided not in ("rejected", "pending") and annotations.get(APPROVALS_NEEDED) == "2":
+            people = {annotations.get(FIRST_APPROVED_BY, ""), annotations.get(APPROVED_BY, "")} - {""}
+            return "approved" if len(people) == 2 else "pending"
         return "rejected" if decided == "rejected" else "pending" if decided == "pending" else "approved"
 
 
