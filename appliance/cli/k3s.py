@@ -18,7 +18,6 @@ from appliance.cli.progress import Telling
 
 if TYPE_CHECKING:
     from appliance.k3s.documents import Hosted
-    from appliance.k3s.files import Node
     from appliance.k3s.install import Installation, Step
     from mirror.registry import Registry
 
@@ -157,6 +156,7 @@ def install_k3s(
     from appliance.k3s.contents import find_release
     from appliance.k3s.files import Node
     from appliance.k3s.starting import has_systemd
+    from appliance.moving.into_k3s import check_can_move, settle_in
     from mirror.registry import Registry
 
     hosted = _hosted(image, data, advertise_url, site)
@@ -180,48 +180,22 @@ def install_k3s(
             root=root, release=find_release(registry, release), node=node, image=image or default_image()
         )
         _check(installation, registry, is_starting=is_starting, replace=replace)
+        if is_starting and not join:
+            check_can_move(data)
         steps = install.plan(installation, registry)
         if not dry_run:
             with Telling("copying", total=_bytes_to_copy(installation, steps)) as telling:
                 install.carry_out(installation, registry, steps, telling.advance)
     _print_steps(steps, output)
     if dry_run:
+        if is_starting:
+            then = "" if join else ", move the objects into it, start the appliance in it"
+            talk(f"Then: start k3s and wait for it{then} (dry run).")
         return
     if not is_starting:
         talk("The files are laid down. k3s was not started: no systemd on this root, or --no-start.")
         return
-    _start_and_move(node, data, timeout)
-
-
-def _start_and_move(node: "Node", data: Path, timeout: float) -> None:
-    from appliance.k3s.documents import NAME
-    from appliance.k3s.files import APPLIANCE, KUBECONFIG, PRIVATE, NodeFile, render_appliance
-    from appliance.k3s.install import write_node_file
-    from appliance.k3s.starting import (
-        READY,
-        Kubectl,
-        crds_established,
-        deployment_available,
-        start_k3s,
-        wait_for,
-    )
-    from appliance.moving.folders import move_to_kubernetes
-    from appliance.resources.crds import custom_kinds
-
-    root, kubectl = Path("/"), Kubectl()
-    start_k3s()
-    talk("Waiting for k3s …")
-    wait_for(kubectl, READY, what="k3s", seconds=timeout)
-    names = [f"{kind.plural}.{kind.group}" for kind in custom_kinds()]
-    wait_for(kubectl, crds_established(names), what="the cluster's knowledge of our kinds", seconds=timeout)
-    moved = move_to_kubernetes(data, root / KUBECONFIG)
-    talk(f"Moved {moved.objects} objects into the cluster; each was read back and compared.")
-    text = render_appliance(node.hosted).encode()
-    write_node_file(root, NodeFile(APPLIANCE, text, PRIVATE))
-    talk("Waiting for the appliance …")
-    question = deployment_available(node.hosted.namespace, NAME)
-    wait_for(kubectl, question, what="the appliance in the cluster", seconds=timeout)
-    talk("The appliance runs in k3s.")
+    settle_in(node, data, tell=talk, seconds=timeout)
 
 
 def _check(installation: "Installation", registry: "Registry", *, is_starting: bool, replace: bool) -> None:

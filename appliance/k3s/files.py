@@ -86,8 +86,9 @@ def render_config(node: Node) -> str:
     settings: dict[str, object] = {
         "write-kubeconfig-mode": "0600",
         "disable-default-registry-endpoint": True,
-        "node-label": [f"{BOX_LABEL}=true"],
     }
+    if not node.server_url:  # a node that joins has not the folder
+        settings["node-label"] = [f"{BOX_LABEL}=true"]
     if node.disabled:
         settings["disable"] = list(node.disabled)
     if node.names:

@@ -14,6 +14,7 @@ from appliance.k3s.files import BINARY, KUBECONFIG
 
 ASK_EVERY_SECONDS = 1.0
 COMMAND_SECONDS = 60.0
+WAIT_SECONDS = 20  # of one question; one second for all of our kinds is too few on a slow box
 OUTPUT_CHARACTERS = 600
 
 
@@ -93,9 +94,27 @@ READY = ("get", "--raw", "/readyz")
 
 def crds_established(names: Sequence[str]) -> list[str]:
     """The question whether the cluster knows our kinds."""
-    return ["wait", "--for=condition=Established", "--timeout=1s", *(f"crd/{name}" for name in names)]
+    return [
+        "wait",
+        "--for=condition=Established",
+        f"--timeout={WAIT_SECONDS}s",
+        *(f"crd/{name}" for name in names),
+    ]
 
 
-def deployment_available(namespace: str, name: str) -> list[str]:
-    """The question whether the appliance in the cluster answers."""
-    return ["-n", namespace, "wait", "--for=condition=Available", "--timeout=1s", f"deployment/{name}"]
+def image_taken_up(namespace: str, name: str, image: str) -> list[str]:
+    """The question whether the cluster has read the manifest that names this image."""
+    where = "{.spec.template.spec.containers[0].image}"
+    return [
+        "-n",
+        namespace,
+        "wait",
+        f"--for=jsonpath={where}={image}",
+        f"--timeout={WAIT_SECONDS}s",
+        f"deployment/{name}",
+    ]
+
+
+def rolled_out(namespace: str, name: str) -> list[str]:
+    """The question whether the appliance in the cluster answers, and is the newest that was asked for."""
+    return ["-n", namespace, "rollout", "status", f"--timeout={WAIT_SECONDS}s", f"deployment/{name}"]

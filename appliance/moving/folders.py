@@ -97,9 +97,11 @@ def move_to_kubernetes(data: Path, kubeconfig: Path | None, *, told: Told = told
     check_has_store(data)
 
     async def work() -> Moved:
-        async with SqliteStore.open(data / DATABASE) as source:
-            async with await KubernetesStore.open(kubeconfig) as target:
-                return await move(await read_all(source), target, told=told)
+        async with (
+            SqliteStore.open(data / DATABASE) as source,
+            await KubernetesStore.open(kubeconfig) as target,
+        ):
+            return await move(await read_all(source), target, told=told)
 
     with lock_directory(data):
         moved = asyncio.run(work())

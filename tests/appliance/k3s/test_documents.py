@@ -1,6 +1,9 @@
 """The hosted mode's objects: what they may do, and that two appliances can never run at once."""
 
-from appliance.k3s.documents import Hosted, documents, rules
+import yaml
+
+from appliance.k3s.documents import BOX_LABEL, Hosted, documents, rules
+from appliance.k3s.files import Node, render_config
 from appliance.resources.kinds import KINDS
 from appliance.resources.meta import Document
 
@@ -41,3 +44,12 @@ def test_the_role_holds_no_wildcard_and_cannot_raise_itself() -> None:
     for rule in rules():
         for words in (rule["apiGroups"], rule["resources"], rule["verbs"]):
             assert not {"*", "escalate", "bind", "impersonate"} & set(words)
+
+
+def test_only_the_box_with_the_folder_may_run_the_appliance() -> None:
+    hosted = Hosted(image="i")
+    first = Node(hosted=hosted, mirror_url="http://m:5000", is_first=True)
+    joining = Node(hosted=hosted, mirror_url="http://m:5000", server_url="https://first:6443", token="t")
+
+    assert yaml.safe_load(render_config(first))["node-label"] == [f"{BOX_LABEL}=true"]
+    assert "node-label" not in yaml.safe_load(render_config(joining))
