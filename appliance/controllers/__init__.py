@@ -10,6 +10,7 @@ from appliance.controllers.managed_os_image import ManagedOSImageController
 from appliance.controllers.managed_os_version import ManagedOSVersionController
 from appliance.controllers.managed_os_version_channel import ManagedOSVersionChannelController
 from appliance.controllers.manager import Controller
+from appliance.controllers.registration_templates import RegistrationTemplatesController
 from appliance.controllers.rollout import RolloutController
 from appliance.controllers.seed_image import SeedImageController
 from appliance.controllers.settings import ControllerSettings, ImageUnresolved
@@ -23,6 +24,7 @@ def build(store: Store, settings: ControllerSettings) -> Sequence[Controller]:
     pools = [AddressPoolController(store, settings)] if settings.gives_addresses else []
     return (
         MachineRegistrationController(store, settings),
+        RegistrationTemplatesController(store, settings),
         *pools,
         MachineInventoryController(store, settings),
         MachineInventorySelectorController(store, settings),
