@@ -37,6 +37,7 @@ from appliance.api.identity import (
     identify_callers,
     recheck_access,
 )
+from appliance.api.inventory import add_inventory_routes
 from appliance.api.kubernetes import Reviews, add_kubernetes_routes, answer_with_statuses
 from appliance.api.problems import answer_with_problems
 from appliance.api.seed_images import SEED_IMAGE_PATH, add_seed_image_routes
@@ -53,10 +54,12 @@ from appliance.credentials import AdminToken, Authority, HostTokens
 from appliance.discovery import Announcement, Candidates, Discovery
 from appliance.errors import ApplianceFault
 from appliance.files import PRIVATE, make_private_directory, write_durably
-from appliance.hosts.admission import HostSettings
+from appliance.hosts.admission import HostSettings, ignore_registration
 from appliance.hosts.reports import REPORT_PATH
 from appliance.hosts.server import REGISTRATION_PATH, RUNNER_LIMITS, add_host_routes
 from appliance.images import MirrorImages
+from appliance.inventory.errors import InventoryError
+from appliance.inventory.inventory import Inventory
 from appliance.mirror_accounts import MirrorAccounts
 from appliance.mirror_process import MirrorProcess
 from appliance.mirror_schedule import MirrorSchedule
@@ -154,7 +157,11 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
             users=users,
             accounts=AccountTokens.load_or_create(store, data / "pki" / "service-account.key"),
         )
-        app = build_application(control, authenticator, HostSettings(server_url=endpoints.url, ca_pem=ca_pem))
+        inventory = await _open_inventory(data, stack)
+        hear = inventory.hear_registration if isinstance(inventory, Inventory) else ignore_registration
+        told = HostSettings(server_url=endpoints.url, ca_pem=ca_pem, hear=hear)
+        app = build_application(control, authenticator, told)
+        add_inventory_routes(app, inventory)
         media = jobs.SeedImageBuilder(operations, data / "seed-images", ca_pem)
         add_seed_image_routes(app, store, media.directory)
         context = _tls_context(tls, ca_pem=ca_pem) if tls else None
@@ -184,6 +191,9 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
             MirrorSchedule(operations, data / "mirror", intervals).run(),
             _renew_certificate(authority, data / "pki", names, context, on_renewed=mirror.restart),
         ]
+        if isinstance(inventory, Inventory):
+            origin = f"{config.store} {config.kubeconfig}".strip()
+            work.append(inventory.follow(store, control.candidates, origin=origin))
         if config.discovery:
             announcement = Announcement(
                 id=authority.fingerprint[-12:],
@@ -289,6 +299,15 @@ async def _open_store(config: ServeConfig, data: Path, stack: AsyncExitStack) ->
 
     kubeconfig = Path(config.kubeconfig) if config.kubeconfig else None
     return await stack.enter_async_context(await KubernetesStore.open(kubeconfig))
+
+
+async def _open_inventory(data: Path, stack: AsyncExitStack) -> Inventory | InventoryError:
+    """A damaged inventory stops nothing else: it says so to whoever asks."""
+    try:
+        return stack.enter_context(closing(await asyncio.to_thread(Inventory.open, data)))
+    except InventoryError as error:
+        log.error("inventory: %s %s", error, error.hint)
+        return error
 
 
 def _describe(endpoints: Endpoints, site: str) -> contract.VersionInfo:

@@ -45,14 +45,26 @@ _VIEWER = (
     PolicyRule(
         verbs=_READ,
         api_groups=[CONTROL_GROUP],
-        resources=["version", "hosts", "inbox", "bundles", "trust", "devices", "operations", "watch"],
+        resources=[
+            "version",
+            "hosts",
+            "inbox",
+            "bundles",
+            "trust",
+            "devices",
+            "operations",
+            "watch",
+            "inventory",
+        ],
     ),
 )
 _OPERATOR = (
     *_VIEWER,
     PolicyRule(verbs=_WRITE, api_groups=_DECLARED, resources=["*"]),
     PolicyRule(verbs=[*_READ, *_WRITE], api_groups=[""], resources=["secrets", "configmaps", "events"]),
-    PolicyRule(verbs=["create", "update"], api_groups=[CONTROL_GROUP], resources=["hosts", "operations"]),
+    PolicyRule(
+        verbs=["create", "update"], api_groups=[CONTROL_GROUP], resources=["hosts", "operations", "inventory"]
+    ),
 )
 _ADMIN = (
     PolicyRule(verbs=["*"], api_groups=["*"], resources=["*"]),

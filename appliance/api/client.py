@@ -46,10 +46,27 @@ from appliance.api.contract import (
     VersionInfo,
     WatchEvent,
 )
+from appliance.api.inventory_contract import (
+    ApartRequest,
+    Conflict,
+    ConflictList,
+    Details,
+    Entry,
+    EntryList,
+    Event,
+    EventList,
+    ImportOutcome,
+    Location,
+    LocationRequest,
+    MergeRequest,
+    NoteRequest,
+    TagRequest,
+)
 from appliance.config import ClientConfig, load_client_config
 from appliance.resources.meta import Document, Kind
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
+IMPORT_SECONDS = 600.0  # a hundred thousand rows are judged before the answer comes
 MAX_LINE_BYTES = 4 * 1024 * 1024
 DEFAULT_SOCKET = "/run/skerry/skerry.sock"
 
@@ -180,6 +197,91 @@ class Client:
         for line in self._lines(path, timeout=timeout):
             yield msgspec.json.decode(line, type=WatchEvent)
 
+    # --- the inventory
+
+    def machines(
+        self, *, limit: int = 1000, query: Mapping[str, str] | None = None, labels: Sequence[str] = ()
+    ) -> Iterator[Entry]:
+        """Every machine of the inventory by name, a page at a time."""
+        token = ""
+        while True:
+            asked = [("limit", str(limit)), ("continue", token), *(query or {}).items()]
+            asked += [("label", label) for label in labels]
+            given = urlencode([(key, value) for key, value in asked if value])
+            page = self._read(EntryList, "GET", f"{PREFIX}/inventory?{given}")
+            yield from page.items
+            token = page.continue_token
+            if not token:
+                return
+
+    def search_machines(self, text: str, *, limit: int = 100) -> EntryList:
+        query = {"q": text, "limit": str(limit)}
+        return self._read(EntryList, "GET", f"{PREFIX}/inventory/search", query=query)
+
+    def machine(self, name: str) -> Details:
+        """By name, serial, MAC, address, asset tag or id."""
+        return self._read(Details, "GET", _machine_path(name))
+
+    def machine_history(self, name: str = "", *, limit: int = 100, before: int = 0) -> list[Event]:
+        """Newest first; of every machine without a name."""
+        path = f"{_machine_path(name)}/history" if name else f"{PREFIX}/inventory/history"
+        query = {"limit": str(limit), "before": str(before)}
+        return self._read(EventList, "GET", path, query=query).items
+
+    def set_location(self, name: str, location: Location, *, by: str = "") -> Entry:
+        body = LocationRequest(location=location, by=by)
+        return self._read(Entry, "POST", f"{_machine_path(name)}/location", body=body)
+
+    def set_asset_tag(self, name: str, tag: str, *, by: str = "") -> Entry:
+        body = TagRequest(asset_tag=tag, by=by)
+        return self._read(Entry, "POST", f"{_machine_path(name)}/tag", body=body)
+
+    def add_note(self, name: str, text: str, *, by: str = "") -> Entry:
+        return self._read(Entry, "POST", f"{_machine_path(name)}/notes", body=NoteRequest(text=text, by=by))
+
+    def merge_machines(self, name: str, other: str, *, by: str = "") -> Entry:
+        body = MergeRequest(other=other, by=by)
+        return self._read(Entry, "POST", f"{_machine_path(name)}/merge", body=body)
+
+    def machine_conflicts(self) -> list[Conflict]:
+        return self._read(ConflictList, "GET", f"{PREFIX}/inventory/conflicts").items
+
+    def keep_apart(self, conflict: int, *, by: str = "") -> list[Conflict]:
+        path = f"{PREFIX}/inventory/conflicts/{conflict}/apart"
+        return self._read(ConflictList, "POST", path, body=ApartRequest(by=by)).items
+
+    def export_machines(self, *, format: Literal["csv", "json"]) -> Iterator[bytes]:
+        """The whole inventory as a file, in pieces."""
+        with self._exchange("GET", f"{PREFIX}/inventory/export?format={format}") as response:
+            while piece := response.read(256 * 1024):
+                yield piece
+
+    def import_machines(
+        self,
+        content: bytes,
+        *,
+        format: Literal["csv", "json"],
+        skip_bad: bool = False,
+        dry_run: bool = False,
+        by: str = "",
+    ) -> ImportOutcome:
+        query = {
+            "format": format,
+            "skipBad": "true" if skip_bad else "",
+            "dryRun": "true" if dry_run else "",
+            "by": by,
+        }
+        path = f"{PREFIX}/inventory/import"
+        return self._read(
+            ImportOutcome,
+            "POST",
+            path,
+            body=content,
+            query=query,
+            content_type="text/plain",
+            timeout=IMPORT_SECONDS,
+        )
+
     # --- the Kubernetes part
 
     def get_object(self, kind: Kind, name: str, namespace: str = DEFAULT_NAMESPACE) -> Document:
@@ -244,10 +346,13 @@ class Client:
         body: object = None,
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
+        timeout: float | None = None,
     ) -> T:
         given = {key: value for key, value in (query or {}).items() if value}
         target = f"{path}?{urlencode(given)}" if given else path
-        with self._exchange(method, target, body=body, content_type=content_type) as response:
+        with self._exchange(
+            method, target, body=body, content_type=content_type, timeout=timeout
+        ) as response:
             content = response.read(MAX_REPLY_BYTES + 1)
         if len(content) > MAX_REPLY_BYTES:
             raise Unreachable(f"The answer of {self.server} is over {MAX_REPLY_BYTES} bytes.")
@@ -283,7 +388,7 @@ class Client:
         connection = self._connection(timeout or self._timeout)
         try:
             with self._as_unreachable():
-                content = msgspec.json.encode(body) if body is not None else None
+                content = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
                 connection.request(method, target, body=content, headers=headers)
                 response = connection.getresponse()
             if response.status >= 400:
@@ -395,6 +500,10 @@ def _kind_of(document: Document) -> Kind:
 
 def _host_path(name: str, namespace: str) -> str:
     return f"{PREFIX}/namespaces/{quote(namespace, safe='')}/hosts/{quote(name, safe='')}"
+
+
+def _machine_path(name: str) -> str:
+    return f"{PREFIX}/inventory/machines/{quote(name, safe='')}"
 
 
 def _find_token(config: ClientConfig) -> str | None:

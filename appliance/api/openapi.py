@@ -6,20 +6,23 @@ from typing import Any
 import msgspec
 
 from appliance.api.contract import PREFIX, Problem
+from appliance.api.inventory_routes import INVENTORY_ROUTES
 from appliance.api.routes import ROUTES, Route
+
+DOCUMENTED = (*ROUTES, *INVENTORY_ROUTES)
 
 
 def render_openapi(version: str) -> dict[str, Any]:
     """The whole document as a JSON object."""
     structs: dict[type[msgspec.Struct], None] = {Problem: None}
-    for route in ROUTES:
+    for route in DOCUMENTED:
         structs |= {struct: None for struct in (route.reply, route.request) if struct is not None}
     schemas, components = msgspec.json.schema_components(
         list(structs), ref_template="#/components/schemas/{name}"
     )
     references = dict(zip(structs, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
-    for route in ROUTES:
+    for route in DOCUMENTED:
         paths.setdefault(f"{PREFIX}{route.path}", {})[route.method.lower()] = _render_route(route, references)
     return {
         "openapi": "3.1.0",

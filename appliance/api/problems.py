@@ -15,6 +15,7 @@ from appliance import errors
 from appliance.access import users
 from appliance.api.contract import Problem
 from appliance.errors import ApplianceFault
+from appliance.inventory import errors as inventory
 from appliance.store import base as store
 from bundles import errors as bundles
 
@@ -59,6 +60,11 @@ TABLE: tuple[tuple[type[Exception], Row], ...] = (
     (errors.InvalidParameters, Row(422, "Invalid", "Not valid")),
     (errors.Refused, Row(409, "Refused", "Refused")),
     (errors.TooManyOperations, Row(429, "TooManyRequests", "Too much at once")),
+    (inventory.MachineUnknown, Row(404, "NotFound", "Not found")),
+    (inventory.MachineAmbiguous, Row(409, "Ambiguous", "Which one?")),
+    (inventory.EntryInvalid, Row(422, "Invalid", "Not valid")),
+    (inventory.InventoryDamaged, Row(503, "InventoryDamaged", "Not now")),
+    (inventory.InventoryUnavailable, Row(503, "ServiceUnavailable", "Not now")),
     (store.NotFound, Row(404, "NotFound", "Not found")),
     (store.AlreadyExists, Row(409, "AlreadyExists", "Already there")),
     (store.Conflict, Row(409, "Conflict", "Somebody wrote first")),

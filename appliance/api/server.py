@@ -6,7 +6,7 @@ request and return a reply struct; refusals are exceptions that `problems` turns
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,10 +71,7 @@ def add_control_routes(app: web.Application, control: Control) -> None:
     api = ControlApi(control)
     app[STREAMS] = Streams()
     app.on_shutdown.append(end_streams)
-    for route in ROUTES:
-        path = f"{c.PREFIX}{route.path}"
-        serve = _serve_stream(route, getattr(api, route.name)) if route.is_stream else None
-        app.router.add_route(route.method, path, serve or _serve(route, getattr(api, route.name)))
+    add_routes(app, ROUTES, api)
     document = msgspec.json.encode(render_openapi(control.version.version))
 
     async def openapi(request: web.Request) -> web.Response:
@@ -83,6 +80,14 @@ def add_control_routes(app: web.Application, control: Control) -> None:
 
     app.router.add_get(f"{c.PREFIX}/openapi.json", openapi)
     _add_health_routes(app, control)
+
+
+def add_routes(app: web.Application, routes: Sequence[Route], api: object) -> None:
+    """Mount a table; `api` has a method for each of its rows, under the row's name."""
+    for route in routes:
+        path = f"{c.PREFIX}{route.path}"
+        serve = _serve_stream(route, getattr(api, route.name)) if route.is_stream else None
+        app.router.add_route(route.method, path, serve or _serve(route, getattr(api, route.name)))
 
 
 class ControlApi:

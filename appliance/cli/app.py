@@ -10,6 +10,7 @@ from appliance.cli import (
     bundles,
     discover,
     hosts,
+    inventory,
     k3s,
     kubeconfig,
     media,
@@ -53,6 +54,7 @@ app.add_typer(rollouts.app, name="rollout")
 app.add_typer(bundles.app, name="bundle")
 app.add_typer(media.app, name="iso")
 app.add_typer(mirror.app, name="mirror")
+app.add_typer(inventory.app, name="inventory")
 app.add_typer(operations.app, name="operation")
 store.add_commands(app)
 app.add_typer(store.app, name="store")

@@ -49,6 +49,7 @@ CODE_OF_REASON: dict[str, ExitCode] = {
             *("UnsafeEntry", "UnexpectedFile", "MissingBlob", "SizeMismatch", "DigestMismatch"),
             *("IncompleteImage", "ReadBackMismatch", "DigestInvalid", "MirrorDamaged"),
             *("BackupUnusable", "WrongSigner", "MoveIncomplete", "ContentUnusable", "Damaged"),
+            "InventoryDamaged",
         ),
         ExitCode.INTEGRITY,
     ),

@@ -7,12 +7,13 @@ appliance that is killed in the middle has either the whole machine or none.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from agent.protocol.approval import render_refused, render_waiting
+from agent.protocol.documents import JSON
 from appliance.credentials import HostTokens
 from appliance.hosts.errors import Ambiguous, NotAdmissible
 from appliance.hosts.handshake import Admitted, NotAdmitted, Registrant
@@ -27,13 +28,21 @@ from appliance.store.base import AlreadyExists, Invalid, NotFound, Store, merge
 NETWORK_CONFIG_SINCE = 12
 
 
+def ignore_registration(machine: MachineInventory, facts: Mapping[str, JSON]) -> None:
+    """For an appliance that keeps no inventory."""
+
+
 @dataclass(frozen=True, slots=True)
 class HostSettings:
-    """What hosts are told about the appliance. `ca_pem` is empty where TLS is off; `clock` never jumps."""
+    """What hosts are told about the appliance. `ca_pem` is empty where TLS is off; `clock` never jumps.
+
+    `hear` is told of every machine that was recorded, with the facts it sent; it must return at once.
+    """
 
     server_url: str
     ca_pem: str = ""
     clock: Callable[[], float] = time.monotonic
+    hear: Callable[[MachineInventory, Mapping[str, JSON]], None] = ignore_registration
 
 
 class Admission:
@@ -75,6 +84,7 @@ class Admission:
         lock = self._locks.setdefault(registrant.machine.hash, asyncio.Lock())
         async with lock:
             machine = await self._record(registration, registrant)
+        self._settings.hear(machine, registrant.data)
         name = machine.metadata.name
         match machine.approval:
             case "pending":

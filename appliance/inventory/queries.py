@@ -1,0 +1,99 @@
+"""What people type into the search, as terms; and the questions to the index that answer them.
+
+`ACME-17`, `00:1b:21`, `line=press`, `serial:4711 site:north`: words may be any part of anything, and all must
+be found. A word of one or two letters is the beginning of a name, serial, tag or address.
+"""
+
+import re
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from appliance.inventory.errors import EntryInvalid
+from appliance.inventory.rows import NAMING, render_key
+
+MAX_QUERY = 200
+MAX_TERMS = 8
+TRIGRAM = 3
+# What may stand before a colon, and the column of the index that it means.
+FIELDS = {
+    **{word: word for word in ("name", "serial", "mac", "ip", "tag", "location", "label")},
+    **dict.fromkeys(("site", "line", "cell", "slot"), "location"),
+    "text": "more",
+    "note": "more",
+}
+_MAC_PART = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2})+|[0-9a-f]{4}(\.[0-9a-f]{1,4})+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    text: str
+    field: str = ""
+
+
+def parse_query(text: str) -> list[Term]:
+    """Raises EntryInvalid."""
+    words = text.split()
+    if not words or len(text) > MAX_QUERY or len(words) > MAX_TERMS:
+        raise EntryInvalid(f"A search is 1 to {MAX_TERMS} words, at most {MAX_QUERY} characters.")
+    return [_parse_word(word) for word in words]
+
+
+def search(connection: sqlite3.Connection, text: str, *, limit: int) -> list[int]:
+    """Ids of what was found, at most `limit`: what it names exactly first, then what contains it."""
+    terms = parse_query(text)
+    exact = _find_exact(connection, text.strip()) if len(terms) == 1 else []
+    matched = [expression for term in terms if (expression := render_match(term))]
+    short = [term for term in terms if len(term.text) < TRIGRAM]
+    conditions, values = [], []
+    if matched:
+        conditions.append("search MATCH ?")
+        values.append(" AND ".join(matched))
+    for term in short:
+        conditions.append(f"rowid IN ({_beginning(term)})")
+        values += [term.text.casefold(), term.text.casefold() + "\U0010ffff"]
+    rows = connection.execute(
+        f"SELECT rowid FROM search WHERE {' AND '.join(conditions)} LIMIT ?",  # noqa: S608 - constants
+        (*values, limit),
+    )
+    return list(dict.fromkeys((*exact, *(row[0] for row in rows))))[:limit]
+
+
+def render_match(term: Term) -> str:
+    """The term in FTS5's language; empty when it is too short for the index."""
+    if len(term.text) < TRIGRAM:
+        return ""
+    phrase = _quote(term.text)
+    scope = f"{term.field} : " if term.field else ""
+    bare = re.sub(r"[:.-]", "", term.text)
+    if term.field in ("", "mac") and _MAC_PART.fullmatch(term.text) and len(bare) >= TRIGRAM:
+        return f"({scope}{phrase} OR mac : {_quote(bare)})"
+    return f"{scope}{phrase}"
+
+
+def _parse_word(word: str) -> Term:
+    field, colon, rest = word.partition(":")
+    if colon and rest and field.lower() in FIELDS:
+        return Term(rest, FIELDS[field.lower()])
+    return Term(word, "label" if "=" in word.strip("=") else "")
+
+
+def _find_exact(connection: sqlite3.Connection, word: str) -> list[int]:
+    """Machines of which this is the whole name, serial, MAC, tag or address."""
+    found: list[int] = []
+    for kind in NAMING:
+        rows = connection.execute(
+            "SELECT entry FROM keys WHERE kind = ? AND value = ? LIMIT 20", (kind, render_key(kind, word))
+        )
+        found += [row[0] for row in rows]
+    return found
+
+
+def _beginning(term: Term) -> str:
+    kinds: Sequence[str] = (term.field,) if term.field in NAMING else ("name", "serial", "tag", "ip", "mac")
+    names = ", ".join(f"'{kind}'" for kind in kinds)
+    return f"SELECT entry FROM keys WHERE kind IN ({names}) AND value >= ? AND value < ?"  # noqa: S608
+
+
+def _quote(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
