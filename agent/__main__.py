@@ -62,7 +62,14 @@ def make_parser() -> argparse.ArgumentParser:
     commands.add_parser("rollback", help="go back to the other good system at the next boot")
     commands.add_parser("settle", help="commit the system that runs, or roll it back")
     commands.add_parser("status", help="print what this host would report, as JSON")
-    commands.add_parser("facts", help="print what this host says of its hardware, as JSON")
+    facts = commands.add_parser(
+        "facts", help="print what registering would send, with the template variable of each value"
+    )
+    facts.add_argument("--json", action="store_true", help="as JSON, for `skerry registration render`")
+    facts.add_argument("--config-path", default="", metavar="FILE", help="the registration document")
+    facts.add_argument("--registration-url", default="", metavar="URL")
+    facts.add_argument("--emulate-tpm", action="store_true")
+    facts.add_argument("--label", action="append", default=[], metavar="KEY=VALUE[,…]", type=_parse_labels)
     find = commands.add_parser("find", help="print the appliances that announce themselves, as JSON")
     find.add_argument("--seconds", type=float, default=3.0)
     return parser
@@ -117,15 +124,27 @@ def _perform(options: argparse.Namespace, stop: threading.Event) -> int:
         case "status":
             _print(commands.read_status(machine))
         case "facts":
-            from agent.facts import read_facts
+            from agent.facts.sent import render_sent
 
-            facts = read_facts(host)
-            _print({"smbios": facts.smbios, "system-data": facts.system_data})
+            sent = commands.read_sent(machine, _facts_options(options))
+            if options.json:
+                _print(sent.as_json())
+            else:
+                print(render_sent(sent))
         case "find":
             from agent.discovery import find_appliances
 
             _print(find_appliances(seconds=options.seconds))
     return 0
+
+
+def _facts_options(options: argparse.Namespace) -> commands.RegisterOptions:
+    return commands.RegisterOptions(
+        config_path=options.config_path,
+        url=options.registration_url,
+        emulate_tpm=options.emulate_tpm,
+        labels={key: value for labels in options.label for key, value in labels.items()},
+    )
 
 
 def _register_options(options: argparse.Namespace) -> commands.RegisterOptions:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
@@ -42,6 +43,9 @@ from agent.reporter import Reporter
 from agent.settle import Settled
 from agent.status import build_report, find_addresses, read_version
 from agent.upgrade import resume, switch_back, upgrade
+
+if TYPE_CHECKING:
+    from agent.facts.sent import Sent
 
 log = logging.getLogger("agent")
 
@@ -181,6 +185,27 @@ def read_status(machine: Machine) -> Report:
     return build_report(installation)
 
 
+def read_sent(machine: Machine, options: RegisterOptions) -> "Sent":
+    """What registering would send. Nothing is sent, and no registration need be known yet."""
+    from agent.facts import NO_FACTS, read_annotations, read_facts
+    from agent.facts.sent import Sent
+
+    host = machine.host
+    registration = _find_registration(host, options)
+    annotations = {
+        **read_annotations(host, software=read_version()),
+        "auth": "emulated-tpm" if registration.emulate_tpm else registration.auth or "tpm",
+    }
+    for address in find_addresses(registration.url)[:1]:
+        annotations["registration-ip"] = f"[{address}]" if ":" in address else address
+    return Sent(
+        facts=NO_FACTS if registration.no_smbios else read_facts(host),
+        annotations=annotations,
+        labels={**_read_labels(host), **options.labels},
+        has_facts=not registration.no_smbios,
+    )
+
+
 def _register(machine: Machine, options: RegisterOptions, *, state_path: Path) -> Config:
     # Only here: a host that runs for years registers once, and these bring cryptography and websockets.
     from agent.admission import wait_for_admission
@@ -204,6 +229,18 @@ def _register(machine: Machine, options: RegisterOptions, *, state_path: Path) -
 
 
 def _read_registration(host: Host, options: RegisterOptions) -> Registration:
+    """The registration to go to. Raises ConfigInvalid where nobody said which."""
+    registration = _find_registration(host, options)
+    if urlsplit(registration.url).scheme not in ("http", "https"):
+        raise ConfigInvalid(
+            "no registration URL is known",
+            hint="give --registration-url, or put the registration document at "
+            + " or ".join(REGISTRATION_PATHS),
+        )
+    return registration
+
+
+def _find_registration(host: Host, options: RegisterOptions) -> Registration:
     """The file, overlaid with the flags. Flags alone are enough."""
     places = (
         [Path(options.config_path)]
@@ -220,12 +257,6 @@ def _read_registration(host: Host, options: RegisterOptions) -> Registration:
         registration = msgspec.structs.replace(registration, emulate_tpm=True, emulated_tpm_seed=options.seed)
     if options.url:
         registration = msgspec.structs.replace(registration, url=options.url)
-    if urlsplit(registration.url).scheme not in ("http", "https"):
-        raise ConfigInvalid(
-            "no registration URL is known",
-            hint="give --registration-url, or put the registration document at "
-            + " or ".join(REGISTRATION_PATHS),
-        )
     return registration
 
 
