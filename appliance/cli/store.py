@@ -76,17 +76,23 @@ def restore(
 ) -> None:
     """Bring a backup back into an empty folder. It appears there whole, or not at all."""
     from appliance.moving import folders
+    from appliance.moving.objects import bundles_loaded
 
     backup = folders.restore(file, data, passphrase=_read_passphrase(passphrase_file), signer=signer)
-    contents = backup.contents
+    contents, bundles = backup.contents, bundles_loaded(backup.objects)
     if output in (Output.JSON, Output.YAML):
-        print_data({"data": str(data), "signer": backup.signer, "objects": contents.objects}, output)
+        found = {"signer": backup.signer, "objects": contents.objects, "bundles": bundles}
+        print_data({"data": str(data), **found}, output)
         return
     total = sum(contents.objects.values())
     print_lines(
         [f"{data}: {total} objects of {contents.site}, {contents.created}, signed by {backup.signer}"]
     )
-    talk(f"Now: skerry serve --data {data}, and load the bundles again")
+    talk(f"Now: skerry serve --data {data}")
+    if bundles:
+        talk("Its mirror is empty. Until these are loaded again, no host can install or upgrade from it:")
+    for bundle in bundles:
+        talk(f"  skerry bundle load … {bundle}")
 
 
 @app.command("migrate")

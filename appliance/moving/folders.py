@@ -6,6 +6,7 @@ the appliance runs. Where the objects are after a move is written down (`applian
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -76,8 +77,7 @@ def restore(path: Path, data: Path, *, passphrase: bytes = b"", signer: str = ""
     if data.exists() and any(data.iterdir()):
         raise TargetInUse(f"{data} is not empty", hint="restore into a new folder, then start it there")
     data.parent.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(dir=data.parent, prefix=f".{data.name}-"))
-    with _removed_unless_renamed(making):
+    with _made_aside(data) as making:
         write_files(backup, making)
         above = backup.contents.revision + 1
         asyncio.run(_adopt(making / DATABASE, backup.objects, above=above))
@@ -205,12 +205,28 @@ def _read_database(path: Path) -> list[Document]:
 
 
 @contextlib.contextmanager
-def _removed_unless_renamed(folder: Path) -> Iterator[None]:
+def _made_aside(data: Path) -> Iterator[Path]:
+    """A private folder beside `data`, gone at the end unless it was renamed.
+
+    What a restore left that was cut off is cleared away. Raises TargetInUse while another one works in it.
+    """
+    making = data.with_name(f".{data.name}.restoring")
+    making.mkdir(mode=0o700, exist_ok=True)
+    held = os.open(making, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise TargetInUse(f"another restore into {data} is under way", hint="wait for it") from error
+        for path in making.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        try:
+            yield making
+        finally:
+            if making.exists():
+                shutil.rmtree(making)
     finally:
-        if folder.exists():
-            shutil.rmtree(folder)
+        os.close(held)
 
 
 def _set_aside(path: Path) -> None:

@@ -6,7 +6,11 @@ MachineInventory remembers the uid that its host's token speaks of.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from appliance.resources.core import EVENT, NAMESPACE, SECRET
+import msgspec
+
+from appliance.api.contract import BundleImage
+from appliance.jobs.os_versions import BUNDLE_LABEL
+from appliance.resources.core import CONFIG_MAP, EVENT, NAMESPACE, SECRET
 from appliance.resources.kinds import KINDS
 from appliance.resources.machine_inventory import FIRST_UID, MACHINE_INVENTORY
 from appliance.resources.meta import Document, Kind
@@ -63,6 +67,29 @@ def for_another_store(document: Document, uids: Uids) -> Document:
     if document["kind"] == MACHINE_INVENTORY.kind:
         annotations.setdefault(FIRST_UID, document["metadata"]["uid"])
     return {**moved, "metadata": {**metadata, "annotations": annotations}}
+
+
+def bundles_loaded(documents: Iterable[Document]) -> list[str]:
+    """The bundles that were loaded, each with its edition and images: what an empty mirror lacks."""
+    records = [
+        document["data"]
+        for document in documents
+        if document["kind"] == CONFIG_MAP.kind
+        and BUNDLE_LABEL in (document["metadata"].get("labels") or {})
+        and isinstance(document.get("data"), dict)
+    ]
+    return sorted(
+        f"{record.get('name', '')}, edition {record.get('sequence', '0')}: "
+        + ", ".join(image.reference for image in _images_of(record))
+        for record in records
+    )
+
+
+def _images_of(record: Mapping[str, str]) -> list[BundleImage]:
+    try:
+        return msgspec.json.decode(record.get("images", "[]"), type=list[BundleImage])
+    except msgspec.MsgspecError:  # somebody edited it; the name alone helps too
+        return []
 
 
 def is_being_deleted(document: Document) -> bool:
