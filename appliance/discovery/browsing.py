@@ -8,15 +8,12 @@ medium.
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import socket
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import ifaddr
 from zeroconf import IPVersion, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
@@ -33,20 +30,14 @@ from agent.protocol.discovery import (
     TXT_SOFTWARE,
     TXT_VERSION,
 )
-from appliance.changes import Changes
+from appliance.discovery.candidates import MAX_CANDIDATES, MAX_TEXT, Candidates, clean
+from appliance.discovery.interfaces import choose_interfaces
 
 log = logging.getLogger(__name__)
 
-MAX_CANDIDATES = 1000
-MAX_CANDIDATES_AN_ADDRESS = 64
-MAX_TEXT = 80
-MAX_DETAILS = 16
 LOOKUPS_AT_ONCE = 50
 LOOKUP_MILLISECONDS = 3000
 RETRY_SECONDS = 30.0
-
-# Made by container runtimes and k3s; their addresses mean nothing on the floor.
-VIRTUAL_INTERFACES = ("cni", "flannel", "veth", "docker", "br-", "kube-ipvs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,54 +52,6 @@ class Announcement:
     registration_port: int
     mirror_port: int
     namespace: str
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A machine that says it is there. Nothing of this is proved."""
-
-    id: str
-    name: str
-    address: str
-    details: Mapping[str, str]
-    first_seen: str
-    last_seen: str
-
-
-class Candidates:
-    """What was heard, bounded. A full set refuses newcomers: a flood must not push out the real ones."""
-
-    def __init__(
-        self, *, limit: int = MAX_CANDIDATES, limit_an_address: int = MAX_CANDIDATES_AN_ADDRESS
-    ) -> None:
-        self._heard: dict[str, Candidate] = {}
-        self._limit = limit
-        self._limit_an_address = limit_an_address
-        self.changes = Changes()
-
-    def list(self) -> list[Candidate]:
-        return sorted(self._heard.values(), key=lambda candidate: (candidate.name, candidate.id))
-
-    def hear(self, service: str, address: str, texts: Mapping[str, str], *, now: datetime) -> bool:
-        """Take in one announcement; False when there is no room for it."""
-        at = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-        known = self._heard.get(service)
-        if known is None and not self._has_room(address):
-            return False
-        details = {clean(key): clean(value) for key, value in list(texts.items())[:MAX_DETAILS]}
-        name = clean(service.removesuffix(f".{NODE_SERVICE}"))
-        candidate = Candidate(details.get(TXT_ID) or name, name, clean(address), details, at, at)
-        self._heard[service] = replace(candidate, first_seen=known.first_seen) if known else candidate
-        self.changes.tell()
-        return True
-
-    def forget(self, service: str) -> None:
-        if self._heard.pop(service, None) is not None:
-            self.changes.tell()
-
-    def _has_room(self, address: str) -> bool:
-        same = sum(candidate.address == address for candidate in self._heard.values())
-        return len(self._heard) < self._limit and same < self._limit_an_address
 
 
 class Discovery:
@@ -204,26 +147,6 @@ def render_services(announcement: Announcement, addresses: Sequence[str]) -> lis
     ]
 
 
-def choose_interfaces(addresses: Sequence[str]) -> list[str]:
-    """The IPv4 addresses to speak mDNS on: those we listen on, or all real ones for a wildcard."""
-    wanted = [ipaddress.ip_address(address) for address in addresses if _is_address(address)]
-    if wanted and not any(address.is_unspecified for address in wanted):
-        return [str(address) for address in wanted if address.version == 4]
-    return [
-        str(address.ip)
-        for adapter in ifaddr.get_adapters()
-        if not adapter.nice_name.startswith(VIRTUAL_INTERFACES) and adapter.nice_name != "lo"
-        for address in adapter.ips
-        if address.is_IPv4
-    ]
-
-
-def clean(text: str) -> str:
-    """Take out what could drive a terminal or turn its text around, and cap the length."""
-    kept = "".join(letter for letter in text[: 4 * MAX_TEXT] if unicodedata.category(letter)[0] != "C")
-    return kept[:MAX_TEXT]
-
-
 def _service(
     type: str, announcement: Announcement, port: int, addresses: Sequence[str], texts: Mapping[str, str]
 ) -> AsyncServiceInfo:
@@ -236,11 +159,3 @@ def _service(
         properties=dict(texts),
         server=f"{name}.local.",
     )
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -1,0 +1,68 @@
+"""What was heard on the network, bounded and cleaned; none of it is proved."""
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from agent.protocol.discovery import NODE_SERVICE, TXT_ID
+from appliance.changes import Changes
+
+MAX_CANDIDATES = 1000
+MAX_CANDIDATES_AN_ADDRESS = 64
+MAX_TEXT = 80
+MAX_DETAILS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A machine that says it is there. Nothing of this is proved."""
+
+    id: str
+    name: str
+    address: str
+    details: Mapping[str, str]
+    first_seen: str
+    last_seen: str
+
+
+class Candidates:
+    """What was heard, bounded. A full set refuses newcomers: a flood must not push out the real ones."""
+
+    def __init__(
+        self, *, limit: int = MAX_CANDIDATES, limit_an_address: int = MAX_CANDIDATES_AN_ADDRESS
+    ) -> None:
+        self._heard: dict[str, Candidate] = {}
+        self._limit = limit
+        self._limit_an_address = limit_an_address
+        self.changes = Changes()
+
+    def list(self) -> list[Candidate]:
+        return sorted(self._heard.values(), key=lambda candidate: (candidate.name, candidate.id))
+
+    def hear(self, service: str, address: str, texts: Mapping[str, str], *, now: datetime) -> bool:
+        """Take in one announcement; False when there is no room for it."""
+        at = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        known = self._heard.get(service)
+        if known is None and not self._has_room(address):
+            return False
+        details = {clean(key): clean(value) for key, value in list(texts.items())[:MAX_DETAILS]}
+        name = clean(service.removesuffix(f".{NODE_SERVICE}"))
+        candidate = Candidate(details.get(TXT_ID) or name, name, clean(address), details, at, at)
+        self._heard[service] = replace(candidate, first_seen=known.first_seen) if known else candidate
+        self.changes.tell()
+        return True
+
+    def forget(self, service: str) -> None:
+        if self._heard.pop(service, None) is not None:
+            self.changes.tell()
+
+    def _has_room(self, address: str) -> bool:
+        same = sum(candidate.address == address for candidate in self._heard.values())
+        return len(self._heard) < self._limit and same < self._limit_an_address
+
+
+def clean(text: str) -> str:
+    """Take out what could drive a terminal or turn its text around, and cap the length."""
+    kept = "".join(letter for letter in text[: 4 * MAX_TEXT] if unicodedata.category(letter)[0] != "C")
+    return kept[:MAX_TEXT]
