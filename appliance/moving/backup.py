@@ -18,7 +18,7 @@ from typing import BinaryIO
 import msgspec
 
 from appliance.files import PRIVATE, PUBLIC, sync_directory, write_durably
-from appliance.moving.errors import BackupUnusable, TargetInUse, WrongPassphrase, WrongSigner
+from appliance.moving.errors import BackupUnusable, TargetInUse, WrongPassphrase, WrongSigner, writing
 from appliance.moving.sealing import MAGIC, is_sealed, seal, unseal
 from appliance.resources.meta import Document
 from bundles.errors import BundleError
@@ -119,7 +119,8 @@ def write_backup(
         (SIGNER, key.public.render(), PRIVATE),
         *((name, content, mode) for name, (content, mode) in sorted(members.items())),
     ]
-    _write_whole(output, _render_tar(tar), passphrase)
+    with writing(output):
+        _write_whole(output, _render_tar(tar), passphrase)
     return contents
 
 

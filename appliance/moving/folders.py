@@ -21,7 +21,7 @@ import msgspec
 from appliance.errors import ConfigurationError
 from appliance.files import PRIVATE, make_private_directory, sync_directory
 from appliance.moving.backup import Backup, Contents, read_backup, write_backup, write_files
-from appliance.moving.errors import TargetInUse
+from appliance.moving.errors import TargetInUse, writing
 from appliance.moving.objects import kind_of
 from appliance.moving.place import check_place, lock_directory, write_place
 from appliance.moving.stores import Moved, Told, move, ours, read_all
@@ -76,8 +76,9 @@ def restore(path: Path, data: Path, *, passphrase: bytes = b"", signer: str = ""
     backup = read_backup(path, passphrase=passphrase, signer=signer)
     if data.exists() and any(data.iterdir()):
         raise TargetInUse(f"{data} is not empty", hint="restore into a new folder, then start it there")
-    data.parent.mkdir(parents=True, exist_ok=True)
-    with _made_aside(data) as making:
+    with writing(data.parent):
+        data.parent.mkdir(parents=True, exist_ok=True)
+    with writing(data), _made_aside(data) as making:
         write_files(backup, making)
         above = backup.contents.revision + 1
         asyncio.run(_adopt(making / DATABASE, backup.objects, above=above))
@@ -191,7 +192,7 @@ def _read_database(path: Path) -> list[Document]:
         async with SqliteStore.open(copy) as store:
             return await read_all(store)
 
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".backup-") as folder:
+    with writing(path.parent), tempfile.TemporaryDirectory(dir=path.parent, prefix=".backup-") as folder:
         copy = Path(folder) / DATABASE
         os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE))
         with (
