@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from appliance.access.evaluator import Evaluator
 from appliance.access.users import Users
 from appliance.addresses import bind, certificate_names, parse_address, public_host
 from appliance.api import contract
+from appliance.api.auditing import record_decisions
 from appliance.api.identity import (
     AUTHENTICATOR,
     CALLER,
@@ -42,7 +44,11 @@ from appliance.api.kubernetes import Reviews, add_kubernetes_routes, answer_with
 from appliance.api.problems import answer_with_problems
 from appliance.api.seed_images import SEED_IMAGE_PATH, add_seed_image_routes
 from appliance.api.server import Control, add_control_routes
+from appliance.api.trusting import add_trust_routes
 from appliance.api.users import UserDesk
+from appliance.attestation.roots import FOLDER as ROOTS
+from appliance.attestation.roots import TrustedRoots
+from appliance.audit.log import Audit
 from appliance.channel_lists import ChannelLists
 from appliance.config import ServeConfig
 from appliance.controllers import ControllerSettings
@@ -55,7 +61,10 @@ from appliance.discovery import Announcement, Candidates, Discovery
 from appliance.errors import ApplianceFault
 from appliance.files import PRIVATE, make_private_directory, write_durably
 from appliance.hosts.admission import HostSettings, ignore_registration
+from appliance.hosts.conditions import Conditions
+from appliance.hosts.gate import Gate, Trust
 from appliance.hosts.reports import REPORT_PATH
+from appliance.hosts.rotation import rotate
 from appliance.hosts.server import REGISTRATION_PATH, RUNNER_LIMITS, add_host_routes
 from appliance.images import MirrorImages
 from appliance.inventory.errors import InventoryError
@@ -160,7 +169,12 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
         inventory = await _open_inventory(data, stack)
         hear = inventory.hear_registration if isinstance(inventory, Inventory) else ignore_registration
         told = HostSettings(server_url=endpoints.url, ca_pem=ca_pem, hear=hear)
-        app = build_application(control, authenticator, told)
+        audit = Audit(data)
+        stack.callback(audit.close)
+        trust = Trust(audit, TrustedRoots(data / "trust" / ROOTS))
+        gate = Gate(store, trust)
+        app = build_application(control, authenticator, told, gate=gate, audit=audit)
+        add_trust_routes(app, store, data / "trust" / ROOTS, rotate=partial(rotate, store, now=trust.now))
         add_inventory_routes(app, inventory)
         media = jobs.SeedImageBuilder(operations, data / "seed-images", ca_pem)
         add_seed_image_routes(app, store, media.directory)
@@ -188,6 +202,7 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
             keep_events_pruned(store, clock=settings.clock),
             mirror.supervise(),
             accounts.run(store),
+            Conditions(store, gate, now=trust.now).run(),
             MirrorSchedule(operations, data / "mirror", intervals).run(),
             _renew_certificate(authority, data / "pki", names, context, on_renewed=mirror.restart),
         ]
@@ -212,7 +227,12 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
 
 
 def build_application(
-    control: Control, authenticator: Authenticator, host_settings: HostSettings
+    control: Control,
+    authenticator: Authenticator,
+    host_settings: HostSettings,
+    *,
+    gate: Gate,
+    audit: Audit,
 ) -> web.Application:
     """Every route of the appliance on one application."""
     app = web.Application(
@@ -221,6 +241,7 @@ def build_application(
             answer_with_problems,
             answer_with_statuses,
             identify_callers(authenticator, open_routes=(REGISTRATION_PATH, REPORT_PATH, SEED_IMAGE_PATH)),
+            record_decisions(audit),
         ],
     )
     app[AUTHENTICATOR] = authenticator
@@ -231,7 +252,7 @@ def build_application(
         caller_of=lambda request: request[CALLER],
         identify=authenticator.identify_token,
     )
-    add_host_routes(app, store=control.store, tokens=authenticator.hosts, settings=host_settings)
+    add_host_routes(app, store=control.store, tokens=authenticator.hosts, settings=host_settings, gate=gate)
     add_control_routes(app, control)
     for prefix in KUBERNETES_PREFIXES:
         add_kubernetes_routes(

@@ -32,6 +32,7 @@ from appliance.store.base import NotFound, Store, StoreError
 
 CALLER = web.RequestKey("caller", Caller)  # who is asking
 RECHECKED = web.RequestKey("rechecked", float)  # when that was last looked up again, by the loop's clock
+SPEAKER = web.RequestKey("speaker", Caller)  # who proved themselves, whomever they ask to be taken for
 EVALUATOR = web.AppKey("evaluator", Evaluator)
 RECHECK_SECONDS = 5.0  # how long a stream may outlive the right to it
 HOST_RECHECK_SECONDS = 60.0
@@ -118,7 +119,8 @@ def identify_callers(authenticator: Authenticator, *, open_routes: Collection[st
     async def identify(request: web.Request, handler: Next) -> web.StreamResponse:
         request[CALLER] = ANONYMOUS
         if _pattern(request) not in {*PUBLIC_PATHS, *open_routes}:
-            request[CALLER] = await _impersonated(request, await authenticator.identify(request))
+            speaker = request[SPEAKER] = await authenticator.identify(request)
+            request[CALLER] = await _impersonated(request, speaker)
         return await handler(request)
 
     return identify

@@ -8,8 +8,9 @@ import msgspec
 from appliance.api.contract import PREFIX, Problem
 from appliance.api.inventory_routes import INVENTORY_ROUTES
 from appliance.api.routes import ROUTES, Route
+from appliance.api.trusting_routes import TRUST_ROUTES
 
-DOCUMENTED = (*ROUTES, *INVENTORY_ROUTES)
+DOCUMENTED = (*ROUTES, *INVENTORY_ROUTES, *TRUST_ROUTES)
 
 
 def render_openapi(version: str) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from aiohttp import web
 from appliance import errors
 from appliance.access import users
 from appliance.api.contract import Problem
+from appliance.attestation.roots import RootsFault
+from appliance.audit.log import AuditUnavailable
 from appliance.errors import ApplianceFault
 from appliance.inventory import errors as inventory
 from appliance.store import base as store
@@ -73,6 +75,8 @@ TABLE: tuple[tuple[type[Exception], Row], ...] = (
     (store.Gone, Row(410, "Expired", "No longer kept")),
     (store.TooLarge, Row(413, "RequestEntityTooLarge", "Too large")),
     (store.Unavailable, Row(503, "ServiceUnavailable", "Not now")),
+    (RootsFault, Row(422, "Invalid", "Not valid")),
+    (AuditUnavailable, Row(503, "ServiceUnavailable", "Not now")),
     (bundles.KeyUnusable, Row(422, "Invalid", "Not valid")),
 )
 

@@ -20,10 +20,10 @@ from appliance.access.roles import CONTROL_GROUP
 from appliance.access.rules import Asked
 from appliance.api import contract as c
 from appliance.api.boards import HostBoard
-from appliance.api.identity import CALLER, cancel_when_refused, check_access
+from appliance.api.identity import CALLER, SPEAKER, cancel_when_refused, check_access
 from appliance.api.metrics import render_metrics
 from appliance.api.openapi import render_openapi
-from appliance.api.problems import BadRequest, TooLarge
+from appliance.api.problems import BadRequest, Forbidden, TooLarge
 from appliance.api.routes import ROUTES, Route
 from appliance.api.streams import BOOKMARK, STREAMS, Streams, end_streams, send_lines
 from appliance.api.users import UserDesk
@@ -34,9 +34,12 @@ from appliance.resources.core import CONFIG_MAP, ConfigMap
 from appliance.resources.host_report import HOST_REPORT
 from appliance.resources.machine_inventory import (
     APPROVAL,
+    APPROVALS_NEEDED,
     APPROVED_BY,
+    FIRST_APPROVED_BY,
     MACHINE_INVENTORY,
     REJECTION_REASON,
+    MachineInventory,
 )
 from appliance.resources.meta import Document, decode
 from appliance.store.base import NotFound, Selection, Store, merge
@@ -119,6 +122,9 @@ class ControlApi:
         return await self._host(await self._inventory(request))
 
     async def approve_host(self, request: web.Request, body: c.ApproveRequest | None) -> c.HostView:
+        machine = decode(MachineInventory, await self._inventory(request))
+        if machine.metadata.annotations.get(APPROVALS_NEEDED) == "2":
+            return await self._decide(request, approve_as_one_of_two(machine, request[SPEAKER].name))
         by = body.by if body and body.by else "administrator"
         return await self._decide(request, {APPROVAL: "approved", APPROVED_BY: by, REJECTION_REASON: None})
 
@@ -126,7 +132,13 @@ class ControlApi:
         reason = body.reason if body else ""
         by = body.by if body and body.by else "administrator"
         return await self._decide(
-            request, {APPROVAL: "rejected", APPROVED_BY: by, REJECTION_REASON: reason or None}
+            request,
+            {
+                APPROVAL: "rejected",
+                APPROVED_BY: by,
+                REJECTION_REASON: reason or None,
+                FIRST_APPROVED_BY: None,
+            },
         )
 
     async def list_inbox(self, request: web.Request, _: None) -> c.InboxList:
@@ -242,6 +254,23 @@ class ControlApi:
             namespace=document["metadata"].get("namespace", ""),
         )
         return await self._host(changed)
+
+
+def approve_as_one_of_two(machine: MachineInventory, person: str) -> dict[str, str | None]:
+    """What the approval of one person writes where two must agree. Raises Forbidden.
+
+    A person is who proved themselves: a name that a request merely says counts for nothing, and everybody who
+    comes by the socket or the administrator's token is one and the same.
+    """
+    first = machine.metadata.annotations.get(FIRST_APPROVED_BY, "")
+    if not first:
+        return {APPROVAL: "pending", FIRST_APPROVED_BY: person, REJECTION_REASON: None}
+    if first == person:
+        raise Forbidden(
+            f"{person} has approved {machine.metadata.name} already; another person must, too.",
+            hint="with a credential of their own: skerry kubeconfig --role operator --user NAME",
+        )
+    return {APPROVAL: "approved", APPROVED_BY: person, REJECTION_REASON: None}
 
 
 def operation_view(operation: Operation) -> c.OperationView:

@@ -37,13 +37,14 @@ import hmac
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Literal, TypeAlias
 
 from agent.protocol.client_config import Config, render_config
 from agent.protocol.credential import make_credential
 from agent.protocol.documents import JSON
-from agent.protocol.endorsement import hash_identifier
+from agent.protocol.endorsement import Endorsement, hash_identifier
 from agent.protocol.errors import ProtocolError, Unexpected
 from agent.protocol.messages import (
     ERROR_SINCE,
@@ -66,19 +67,24 @@ from agent.protocol.messages import (
 )
 from agent.protocol.system_data import build_system_data
 from agent.protocol.token import PlainToken, TpmToken, parse_authorization
+from appliance.attestation.chains import ChainVerdict, Doubtful, Roots, check_chain
 from appliance.attestation.verifier import Refused, verify
+from appliance.hosts.policy import RegistrationPolicy, check_method
 
 MAX_MESSAGES = 64  # a complete conversation has nine
 MAX_CONVERSATION_BYTES = 8 * 1024 * 1024
 
 MACHINE_UNKNOWN = "MachineInventory not found"
+NEVER = datetime.min.replace(tzinfo=UTC)  # for whom no certificate is over
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What one registration asks of a machine. A TPM is welcome everywhere, an identifier only by name."""
+    """What one registration asks of a machine, and whom its appliance believes, at which time."""
 
-    auth: Literal["tpm", "mac", "sys-uuid"] = "tpm"
+    asked: RegistrationPolicy = field(default_factory=RegistrationPolicy)
+    roots: Roots = field(default_factory=Roots)
+    today: datetime = NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,8 @@ class Machine:
     kind: Literal["tpm", "plain"]
     hash: str
     has_certificate: bool = False
+    # Of the endorsement certificate, where the policy wants to know; no part of who the machine is.
+    chain: ChainVerdict | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +217,11 @@ class Handshake:
         return self._stage is _Stage.FINISHED
 
     @property
+    def claimed(self) -> Machine | None:
+        """Who the header says is speaking, while nothing is proved yet."""
+        return self._machine or self._claimed
+
+    @property
     def machine(self) -> Machine | None:
         """Who is speaking, for the log of whoever holds the socket; None until it is proved."""
         return self._machine
@@ -253,16 +266,21 @@ class Handshake:
             return self._refuse(str(error))
 
     def _open_plain(self, identifier: str) -> list[Command]:
-        if self._policy.auth == "tpm":
-            return self._refuse("this registration asks for a TPM; an identifier proves nothing")
+        if reason := check_method(self._policy.asked, identifier=identifier):
+            return self._refuse(reason)
         self._machine = Machine("plain", hash_identifier(identifier))
         self._stage = _Stage.TALKING
         return [Upgrade(), Send(READY.render())]
 
     def _open_tpm(self, token: TpmToken) -> list[Command]:
+        if reason := check_method(self._policy.asked, identifier=None):
+            return self._refuse(reason)
         verdict = verify(token)
         if isinstance(verdict, Refused):
             return self._refuse(f"the TPM's attestation fails its {verdict.check} check: {verdict.reason}")
+        chain = self._judge_chain(verdict.endorsement)
+        if self._policy.asked.ek_chain == "require" and isinstance(chain, Doubtful):
+            return self._refuse(chain.reason)
         secret = self._random(SECRET_BYTES)
         challenge = render_challenge(
             make_credential(
@@ -270,9 +288,16 @@ class Handshake:
             )
         )
         self._secret = secret
-        self._claimed = Machine("tpm", verdict.tpm_hash, verdict.endorsement.certificate is not None)
+        self._claimed = Machine("tpm", verdict.tpm_hash, verdict.endorsement.certificate is not None, chain)
         self._stage = _Stage.CHALLENGED
         return [Upgrade(), Send(challenge)]
+
+    def _judge_chain(self, endorsement: Endorsement) -> ChainVerdict | None:
+        if self._policy.asked.ek_chain == "ignore":
+            return None
+        return check_chain(
+            endorsement.certificate, endorsement.key, self._policy.roots, now=self._policy.today
+        )
 
     def _hear(self, data: bytes | str) -> list[Command]:
         self._messages += 1

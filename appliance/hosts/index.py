@@ -39,6 +39,10 @@ class Index:
         """Return the document of that name, if it has a key."""
         return self._documents.get((namespace, name))
 
+    def everything(self) -> list[Document]:
+        """Return every document that has a key."""
+        return list(self._documents.values())
+
     def remember(self, document: Document) -> None:
         """Take a document that was just written or read; an older version than the one held is ignored."""
         name = _identify(document)

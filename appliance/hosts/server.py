@@ -11,15 +11,16 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Literal, TypedDict, cast
+from typing import TypedDict, cast
 
 from aiohttp import WSMsgType, web
 
-from agent.protocol.client_config import AUTH_METHODS, render_registration
+from agent.protocol.client_config import render_registration
 from agent.protocol.messages import EXCHANGE_SECONDS, MAX_MESSAGE_BYTES
 from appliance.credentials import HostTokens
 from appliance.hosts.admission import Admission, HostSettings
 from appliance.hosts.errors import HostsError
+from appliance.hosts.gate import Gate
 from appliance.hosts.handshake import (
     Admit,
     Admitted,
@@ -31,7 +32,6 @@ from appliance.hosts.handshake import (
     MachineLookedUp,
     NotAdmitted,
     Opened,
-    Policy,
     Received,
     RefuseUpgrade,
     Send,
@@ -61,11 +61,11 @@ RSA_THREADS = 2
 
 
 def add_host_routes(
-    app: web.Application, *, store: Store, tokens: HostTokens, settings: HostSettings
+    app: web.Application, *, store: Store, tokens: HostTokens, settings: HostSettings, gate: Gate
 ) -> None:
     """Mount the routes and, while the application runs, keep its index of registrations and machines."""
-    admission = Admission(store, tokens, settings)
-    registrations = _Registrations(admission, settings)
+    admission = Admission(store, tokens, settings, gate)
+    registrations = _Registrations(admission, settings, gate)
     reports = Reports(store, tokens, admission, clock=lambda: datetime.now(UTC))
 
     async def run(_: web.Application) -> AsyncIterator[None]:
@@ -79,8 +79,9 @@ def add_host_routes(
 
 
 class _Registrations:
-    def __init__(self, admission: Admission, settings: HostSettings) -> None:
+    def __init__(self, admission: Admission, settings: HostSettings, gate: Gate) -> None:
         self._admission = admission
+        self._gate = gate
         self._settings = settings
         self._pool = ThreadPoolExecutor(RSA_THREADS, thread_name_prefix="attestation")
 
@@ -95,21 +96,33 @@ class _Registrations:
             text = f"failed to find machine registration with registration token {token}"
             return web.Response(status=HTTPStatus.NOT_FOUND, text=text)
         if request.headers.get("Upgrade", "").lower() == "websocket":
-            return await self._open(request, registration)
+            return await self._open(request, registration, token)
+        if reason := self._gate.check_early(registration, token, is_known=False):
+            return web.Response(status=HTTPStatus.UNAUTHORIZED, text=reason)
         document = render_registration(describe_registration(registration, ca_pem=self._settings.ca_pem))
         return web.Response(body=document, content_type="text/plain", charset="utf-8")
 
-    async def _open(self, request: web.Request, registration: MachineRegistration) -> web.StreamResponse:
+    async def _open(
+        self, request: web.Request, registration: MachineRegistration, token: str
+    ) -> web.StreamResponse:
         """Judge the request before 101, where the host still shows a reason; then talk."""
-        handshake = Handshake(_read_policy(registration))
+        handshake = Handshake(self._gate.choose_policy(registration))
         opened = Opened(request.headers.get("Authorization"))
         # RSA work, the only part of a registration that takes a noticeable time.
         loop = asyncio.get_running_loop()
         now = self._settings.clock()
         commands = await loop.run_in_executor(self._pool, lambda: handshake.receive(opened, now=now))
+        claimed = handshake.claimed
+        # A known TPM needs no invitation: it proves itself, whatever became of the token on its medium.
+        is_known = claimed is not None and claimed.kind == "tpm" and self._admission.is_known(claimed.hash)
+        if reason := self._gate.check_early(registration, token, is_known=is_known):
+            commands = [RefuseUpgrade(HTTPStatus.UNAUTHORIZED, reason)]
         match commands:
             case [RefuseUpgrade(status, message)]:
                 log.info("%s: refused %s: %s", registration.metadata.name, request.remote, message)
+                await self._gate.record_refusal(
+                    registration, message, machine=claimed, address=request.remote or ""
+                )
                 return web.Response(status=status, text=message)
             case [Upgrade(), *rest]:
                 socket = web.WebSocketResponse(
@@ -201,10 +214,3 @@ class _Conversation:
 
     def _tell(self, event: Event) -> list[Command]:
         return self._handshake.receive(event, now=self._clock())
-
-
-def _read_policy(registration: MachineRegistration) -> Policy:
-    auth = registration.spec.config.elemental.registration.auth
-    if auth not in AUTH_METHODS:
-        return Policy()
-    return Policy(auth=cast(Literal["tpm", "mac", "sys-uuid"], auth))

@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,8 +17,11 @@ from agent.protocol.client_config import Registration
 from agent.protocol.messages import Message, MessageType, render_object, render_version
 from agent.register import Outcome, register
 from agent.tpm.software import SoftwareTpm
+from appliance.attestation.roots import TrustedRoots
+from appliance.audit.log import Audit
 from appliance.credentials import HostTokens
 from appliance.hosts.admission import HostSettings
+from appliance.hosts.gate import Gate, Trust, utc_now
 from appliance.hosts.server import RUNNER_LIMITS, add_host_routes
 from appliance.resources.machine_inventory import APPROVAL, MACHINE_INVENTORY, MachineInventory
 from appliance.resources.machine_registration import APPROVAL_POLICY, MACHINE_REGISTRATION
@@ -29,6 +33,7 @@ NAMESPACE = "fleet-default"
 TOKEN = "tok-abc123"
 MAC = "02:fc:00:00:00:01"
 PLAIN = f"Bearer PLAIN{MAC}"
+EMULATING: Document = {"config": {"elemental": {"registration": {"emulate-tpm": True}}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,8 @@ async def open_box(
     approval: str = "automatic",
     wrap: Callable[[SqliteStore], Store] = lambda store: store,
     clock: Callable[[], float] | None = None,
+    annotations: dict[str, str] | None = None,
+    now: Callable[[], datetime] | None = None,
 ) -> AsyncIterator[Box]:
     """A box with one ready registration, whose token is `TOKEN`."""
     listening = socket.socket()
@@ -125,13 +132,15 @@ async def open_box(
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     tokens = HostTokens(b"k" * 32)
     async with SqliteStore.open(directory / "skerry.db") as sqlite:
-        await put_registration(sqlite, "plant", TOKEN, url, spec or {}, approval=approval)
+        await put_registration(sqlite, "plant", TOKEN, url, spec or {}, approval=approval, annotations=annotations)
         store = wrap(sqlite)
         settings = HostSettings(server_url=url)
         if clock is not None:
             settings = HostSettings(server_url=url, clock=clock)
         app = web.Application()
-        add_host_routes(app, store=store, tokens=tokens, settings=settings)
+        audit = Audit(directory)
+        gate = Gate(store, Trust(audit, TrustedRoots(directory / "ek-roots"), now or utc_now))
+        add_host_routes(app, store=store, tokens=tokens, settings=settings, gate=gate)
         runner = web.AppRunner(app, shutdown_timeout=1.0, **RUNNER_LIMITS)
         await runner.setup()
         await web.SockSite(runner, listening).start()
@@ -141,6 +150,7 @@ async def open_box(
                 yield Box(store, tokens, url, http)
             finally:
                 await runner.cleanup()
+                audit.close()
 
 
 async def put_registration(
@@ -152,8 +162,10 @@ async def put_registration(
     *,
     approval: str = "automatic",
     ready: str = "True",
+    annotations: dict[str, str] | None = None,
 ) -> None:
-    """Make a registration as its controller leaves it."""
+    """Make a registration as its controller leaves it; the software TPMs of tests are welcome there."""
+    spec = merged(EMULATING, spec)
     present = await store.list(MACHINE_REGISTRATION)
     if any(document["metadata"]["name"] == name for document in present.items):
         return
@@ -163,7 +175,7 @@ async def put_registration(
             "metadata": {
                 "name": name,
                 "namespace": NAMESPACE,
-                "annotations": {APPROVAL_POLICY: approval},
+                "annotations": {APPROVAL_POLICY: approval, **(annotations or {})},
             },
             "spec": spec,
         },
@@ -182,6 +194,15 @@ async def put_registration(
     await store.patch(
         MACHINE_REGISTRATION, name, merge({"status": status}), namespace=NAMESPACE, subresource="status"
     )
+
+
+def merged(below: Document, above: Document) -> Document:
+    """Both documents in one, the second's values first."""
+    result = {**below, **above}
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], dict) and isinstance(above[key], dict):
+            result[key] = merged(below[key], above[key])
+    return result
 
 
 @lru_cache

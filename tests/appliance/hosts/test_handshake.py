@@ -42,6 +42,7 @@ from appliance.hosts.handshake import (
     TimePassed,
     Upgrade,
 )
+from appliance.hosts.policy import RegistrationPolicy
 from tests.agent.protocol import vectors
 
 RSA_KEY = derive_rsa_key(b"endorsement")
@@ -59,6 +60,10 @@ def tpm() -> SoftwareTpm:
 @cache
 def header() -> str:
     return render_authorization(tpm().attest())
+
+
+def asking(auth: str, *, enforces_auth: bool = True) -> Policy:
+    return Policy(RegistrationPolicy(auth=auth, enforces_auth=enforces_auth))  # type: ignore[arg-type]
 
 
 def opened(*, policy: Policy | None = None) -> tuple[Handshake, Challenge]:
@@ -115,8 +120,15 @@ class TestOpening:
         assert handshake.machine is None
 
     @pytest.mark.parametrize("auth", ["tpm", "mac", "sys-uuid"])
-    def test_a_tpm_is_welcome_on_every_registration(self, auth: str) -> None:
-        opened(policy=Policy(auth))  # type: ignore[arg-type]
+    def test_a_tpm_is_welcome_on_every_registration_that_does_not_insist(self, auth: str) -> None:
+        opened(policy=asking(auth, enforces_auth=False))
+
+    @pytest.mark.parametrize("auth", ["mac", "sys-uuid"])
+    def test_a_tpm_is_refused_where_another_proof_is_asked_for(self, auth: str) -> None:
+        (command,) = Handshake(asking(auth)).receive(Opened(header()), now=0.0)
+
+        assert isinstance(command, RefuseUpgrade)
+        assert "not for a TPM" in command.message
 
     def test_the_real_clients_header_is_challenged(self) -> None:
         commands = Handshake(Policy()).receive(Opened(vectors.AUTHORIZATION), now=0.0)
@@ -125,7 +137,7 @@ class TestOpening:
 
     @pytest.mark.parametrize("auth", ["mac", "sys-uuid"])
     def test_an_identifier_is_ready_at_once_where_it_is_asked_for(self, auth: str) -> None:
-        handshake = Handshake(Policy(auth))  # type: ignore[arg-type]
+        handshake = Handshake(asking(auth, enforces_auth=False))
 
         commands = handshake.receive(Opened("Bearer PLAIN" + vectors.IDENTIFIER), now=0.0)
 
@@ -469,7 +481,7 @@ class TestGet:
         assert "secret" not in repr(Send(b"secret"))
 
     def test_an_identifier_registers_to_the_end(self) -> None:
-        handshake = Handshake(Policy("mac"))
+        handshake = Handshake(asking("mac"))
         handshake.receive(Opened(render_authorization(PlainToken("02:00:00:00:00:07"))), now=0.0)
         hear(handshake, VERSION_12)
 
