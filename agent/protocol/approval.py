@@ -11,10 +11,11 @@ REFUSED = "refused"
 Outcome = Literal["waiting", "refused", "failed"]
 
 
-def render_waiting(name: str, *, tpm_hash: str = "") -> str:
-    """The Error text for a machine that a person has yet to approve."""
+def render_waiting(name: str, *, tpm_hash: str = "", remark: str = "") -> str:
+    """The Error text for a machine that a person has yet to approve, and a remark for its screen."""
     proof = f" (TPM …{tpm_hash[-8:]})" if tpm_hash else ""
-    return f"{WAITING_FOR_APPROVAL}: {name}{proof} must be approved on the appliance"
+    waiting = f"{WAITING_FOR_APPROVAL}: {name}{proof} must be approved on the appliance"
+    return f"{waiting}. {remark}" if remark else waiting
 
 
 def render_refused(reason: str) -> str:

@@ -17,6 +17,7 @@ from appliance.cli import (
     mirror,
     operations,
     programs,
+    registrations,
     resources,
     rollouts,
     store,
@@ -55,6 +56,7 @@ app.add_typer(bundles.app, name="bundle")
 app.add_typer(media.app, name="iso")
 app.add_typer(mirror.app, name="mirror")
 app.add_typer(inventory.app, name="inventory")
+app.add_typer(registrations.app, name="registration")
 app.add_typer(operations.app, name="operation")
 store.add_commands(app)
 app.add_typer(store.app, name="store")

@@ -26,6 +26,7 @@ from appliance.hosts.templates_missing import Template, Unresolved, describe_unr
 from appliance.resources.machine_inventory import (
     APPROVAL,
     APPROVED_BY,
+    FINALIZER,
     MACHINE_INVENTORY,
     REGISTERED_WITH,
     RESETTABLE,
@@ -70,6 +71,8 @@ def render_inventory(
             "namespace": registration.metadata.namespace,
             "labels": render_labels(registration, registrant, {}),
             "annotations": annotations | _decide_approval(registration),
+            # Its controller's; from the start, so that it need not write for that alone.
+            "finalizers": [FINALIZER],
         },
         "spec": spec,
     }
@@ -109,10 +112,18 @@ def find_missing(
     registration: MachineRegistration, registrant: Registrant, *, is_new: bool
 ) -> list[Unresolved]:
     """The templates of name (only a new machine gets one), labels and annotations that have no value."""
+    templates = list_templates(registration, registrant.labels, is_new=is_new)
+    return find_unresolved([template for template in templates if "${" in template.text], registrant.data)
+
+
+def list_templates(
+    registration: MachineRegistration, sent_labels: Mapping[str, str], *, is_new: bool
+) -> list[Template]:
+    """Every text that is rendered for a host, by place; the host's own annotations are not."""
     spec = registration.spec
     name = Template("machineName", spec.machine_name, "the machine is named m- and a random UUID")
-    labels = {**_prefixed(spec.label_prefix, registrant.labels), **spec.machine_inventory_labels}
-    templates = [
+    labels = {**_prefixed(spec.label_prefix, sent_labels), **spec.machine_inventory_labels}
+    return [
         *([name] if is_new and spec.machine_name else ()),
         *(Template(f"label {key}", text, "the label is left out") for key, text in labels.items()),
         *(
@@ -120,7 +131,6 @@ def find_missing(
             for key, text in spec.machine_inventory_annotations.items()
         ),
     ]
-    return find_unresolved([template for template in templates if "${" in template.text], registrant.data)
 
 
 def choose_name(template: str, facts: Facts) -> str:

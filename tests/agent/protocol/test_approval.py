@@ -13,6 +13,9 @@ def test_waiting_names_the_machine_and_the_tail_of_its_hash() -> None:
 
 
 def test_a_machine_without_a_tpm_waits_too() -> None:
+    remarked = render_waiting("press-7", remark="label site: the host sent no value for ${Rack/Unit}")
+    assert remarked.endswith("on the appliance. label site: the host sent no value for ${Rack/Unit}")
+    assert parse_outcome(remarked) == "waiting"
     assert render_waiting("press-7") == "waiting for approval: press-7 must be approved on the appliance"
 
 
