@@ -3,17 +3,15 @@
 Everything from outside is bounded and checked here, before a handler acts on it.
 """
 
-import json
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
-import msgspec
-import yaml
 from aiohttp import web
 
 from appliance.access.rules import Asked
 from appliance.api.kubernetes import protobuf
+from appliance.api.kubernetes.bodies import parse_json, parse_yaml
 from appliance.api.kubernetes.statuses import OptionsInvalid, UnknownPath, Unsupported
 from appliance.resources.meta import Document, Kind
 from appliance.store.base import (
@@ -244,46 +242,6 @@ def _propagation(policy: object) -> Propagation:
     raise OptionsInvalid(
         "DeleteOptions", f"propagationPolicy: {policy!r} is none of {', '.join(get_args(Propagation))}"
     )
-
-
-def parse_json(content: bytes) -> object:
-    """Parse JSON. Raises Malformed."""
-    try:
-        return msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(f"the body is not JSON: {error}") from error
-
-
-class _Loader(yaml.CSafeLoader):
-    """YAML as Kubernetes reads it: dates and the keys of objects are texts, and no key comes twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        constructed: dict[Hashable, Any] = {}
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.value in constructed:
-                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: a key is no text or comes twice")
-            constructed[key.value] = self.construct_object(value, deep=True)
-        return constructed
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def parse_yaml(content: bytes) -> object:
-    """Parse one YAML (or JSON) document. Anchors are refused: a few lines of them can unfold to gigabytes."""
-    if content.lstrip()[:1] == b"{":
-        return parse_json(content)
-    try:
-        text = content.decode()
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader)):
-            raise Malformed("the body uses YAML aliases, which are not read here")
-        # Through JSON once: what JSON cannot say is refused.
-        return json.loads(json.dumps(yaml.load(text, Loader=_Loader), allow_nan=False))  # noqa: S506 - it is safe
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise Malformed(f"the body is not YAML: {error}") from error
 
 
 async def _read(request: web.Request) -> bytes:
