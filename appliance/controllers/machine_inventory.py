@@ -4,6 +4,7 @@ It decides nothing about approval and writes no upgrade or bootstrap plans: the 
 annotation, the others the Rollout's and the selector's. What its status says is `machine_conditions`'.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 
 from appliance.controllers.address_claims import claim_addresses, missing_addresses
@@ -173,11 +174,15 @@ class MachineInventoryController:
         self, document: Document, machine: MachineInventory, status: MachineInventoryStatus
     ) -> None:
         await write_status(self._store, self.kind, document, status)
-        for told in TOLD_CONDITIONS:
-            if told in TOLD_FROM_THE_START or find_condition(machine.status.conditions, told):
-                await self._recorder.record_condition(
-                    document, told, machine.status.conditions, status.conditions
-                )
+        before, after = machine.status.conditions, status.conditions
+        # Side by side, so that the events of one machine share a commit.
+        await asyncio.gather(
+            *(
+                self._recorder.record_condition(document, told, before, after)
+                for told in TOLD_CONDITIONS
+                if told in TOLD_FROM_THE_START or find_condition(before, told)
+            )
+        )
 
     async def _write_finalizers(self, document: Document, finalizers: list[str]) -> Document:
         changes = {"metadata": {"finalizers": finalizers}}

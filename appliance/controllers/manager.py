@@ -100,6 +100,13 @@ class Manager:
         self._backoff = backoff or Backoff()
         self._unserved = unserved
         self._queues = [(controller, KeyedQueue()) for controller in controllers]
+        # Who listens to a kind, looked up once: every write of every host asks.
+        self._owners: dict[str, list[KeyedQueue]] = {}
+        self._listeners: dict[str, list[tuple[Controller, Watch, KeyedQueue]]] = {}
+        for controller, queue in self._queues:
+            self._owners.setdefault(controller.kind.plural, []).append(queue)
+            for watch in controller.watches:
+                self._listeners.setdefault(watch.kind.plural, []).append((controller, watch, queue))
         self._failures: dict[tuple[str, Key], int] = {}
         self._durations: dict[tuple[str, Key], float] = {}
 
@@ -165,14 +172,12 @@ class Manager:
                     queue.add(identify(document))
 
     def _enqueue(self, event: Event) -> None:
-        for controller, queue in self._queues:
-            if controller.kind == event.kind:
-                queue.add(identify(event.document))
-            for watch in controller.watches:
-                if watch.kind == event.kind:
-                    for key in watch.keys(event.document):
-                        rest = REST_FACTOR * self._durations.get((controller.kind.plural, key), 0.0)
-                        queue.add_after(key, max(watch.settle, rest) if watch.settle else 0.0)
+        for queue in self._owners.get(event.kind.plural, ()):
+            queue.add(identify(event.document))
+        for controller, watch, queue in self._listeners.get(event.kind.plural, ()):
+            for key in watch.keys(event.document):
+                rest = REST_FACTOR * self._durations.get((controller.kind.plural, key), 0.0)
+                queue.add_after(key, max(watch.settle, rest) if watch.settle else 0.0)
 
     async def _work(self, controller: Controller, queue: KeyedQueue) -> None:
         while True:

@@ -5,7 +5,6 @@ be done once more, not as many times as it was asked for.
 """
 
 import asyncio
-from collections import deque
 from dataclasses import dataclass
 
 
@@ -24,12 +23,12 @@ class KeyedQueue:
     """`get` takes the longest waiting key, `done` gives it back."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Key] = deque()
+        # Wakes one of many who wait for each key; an Event would wake them all.
+        self._waiting: asyncio.Queue[Key] = asyncio.Queue()
         self._queued: set[Key] = set()
         self._held: set[Key] = set()
         self._again: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
-        self._arrived = asyncio.Event()
 
     def add(self, key: Key) -> None:
         """Ask for a key to be looked at, as soon as nobody holds it."""
@@ -37,8 +36,7 @@ class KeyedQueue:
             self._again.add(key)
         elif key not in self._queued:
             self._queued.add(key)
-            self._waiting.append(key)
-            self._arrived.set()
+            self._waiting.put_nowait(key)
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Ask for a key after some time; of several such wishes the earliest counts."""
@@ -56,10 +54,7 @@ class KeyedQueue:
 
     async def get(self) -> Key:
         """Wait for a key and hold it."""
-        while not self._waiting:
-            self._arrived.clear()
-            await self._arrived.wait()
-        key = self._waiting.popleft()
+        key = await self._waiting.get()
         self._queued.discard(key)
         self._held.add(key)
         return key
@@ -80,7 +75,7 @@ class KeyedQueue:
     @property
     def is_idle(self) -> bool:
         """Nothing waits and nothing is held; timers may still be running."""
-        return not self._waiting and not self._held
+        return self._waiting.empty() and not self._held
 
     def _expire(self, key: Key) -> None:
         self._timers.pop(key, None)
