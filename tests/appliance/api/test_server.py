@@ -8,6 +8,7 @@ import pytest
 from appliance.api.contract import FINAL_STATES, HostPhase
 from appliance.api.openapi import DOCUMENTED, render_openapi
 from appliance.api.problems import TABLE, describe_problem
+from appliance.api.routes import ROUTES
 from appliance.api.server import MAX_REQUEST_BYTES, ControlApi
 from tests.appliance.fleet import add_machine, ask
 from tests.appliance.running import Appliance
