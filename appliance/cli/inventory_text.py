@@ -75,7 +75,8 @@ def print_outcome(outcome: "ImportOutcome", output: Output, *, dry_run: bool) ->
     if output in (Output.JSON, Output.YAML):
         print_data(outcome, output)
         return
-    print_lines(outcome.changes)
+    if outcome.is_applied or dry_run:
+        print_lines(outcome.changes)
     for bad in outcome.bad:
         talk(f"line {bad.line}: {bad.reason}.")
     verb = "would be changed" if dry_run else "changed"

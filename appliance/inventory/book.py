@@ -322,6 +322,7 @@ def _refresh_keys(connection: sqlite3.Connection, entry: Entry) -> None:
             ("machine", entry.machine_hash),
             ("serial", entry.serial),
             ("tag", entry.asset_tag),
+            *(("location", part) for part in msgspec.structs.astuple(entry.location)),
             *(("mac", mac) for mac in entry.macs),
             *(("ip", address) for address in entry.addresses),
             *(("label", f"{key}={value}") for key, value in entry.labels.items()),

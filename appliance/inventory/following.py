@@ -60,6 +60,7 @@ class Following:
         self._origin = origin
         self._clock = clock
         self._pause = pause
+        self._are_machines_known = asyncio.Event()  # a report of a machine that is not is of no use
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -70,9 +71,14 @@ class Following:
 
     async def _follow(self, kind: Kind) -> None:
         while True:
+            if kind == HOST_REPORT:
+                await self._are_machines_known.wait()
             try:
                 since = await self._post(lambda db: _position(db, kind, self._origin))
-                await self._watch(kind, since or await self._list(kind))
+                since = since or await self._list(kind)
+                if kind == MACHINE_INVENTORY:
+                    self._are_machines_known.set()
+                await self._watch(kind, since)
             except Gone:
                 log.info("inventory: the changes of %s since the last visit are gone; listing", kind)
                 with suppress(InventoryError):

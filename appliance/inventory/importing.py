@@ -82,7 +82,7 @@ def _merge_row(
         place = msgspec.structs.replace(before.location, **row.place)
         if place != before.location:
             set_location(connection, number, place, by=by, at=at)
-            yield f"{name}: location {before.location or '-'} -> {place}"
+            yield f"{name}: location {str(before.location) or '-'} -> {place}"
     if row.asset_tag and row.asset_tag != before.asset_tag:
         set_tag(connection, number, row.asset_tag, by=by, at=at)
         yield f"{name}: asset tag {before.asset_tag or '-'} -> {row.asset_tag}"

@@ -1,7 +1,7 @@
 """What people type into the search, as terms; and the questions to the index that answer them.
 
 `ACME-17`, `00:1b:21`, `line=press`, `serial:4711 site:north`: words may be any part of anything, and all must
-be found. A word of one or two letters is the beginning of a name, serial, tag or address.
+be found. A word of one or two letters is the beginning of a name, serial, tag, place or address.
 """
 
 import re
@@ -22,6 +22,9 @@ FIELDS = {
     "text": "more",
     "note": "more",
 }
+BEGINNINGS = ("name", "serial", "tag", "ip", "mac", "location")
+# The columns that name a machine; the rest mentions things.
+NAMED = "{name serial mac ip tag location label} : "
 _MAC_PART = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2})+|[0-9a-f]{4}(\.[0-9a-f]{1,4})+", re.IGNORECASE)
 
 
@@ -40,35 +43,46 @@ def parse_query(text: str) -> list[Term]:
 
 
 def search(connection: sqlite3.Connection, text: str, *, limit: int) -> list[int]:
-    """Ids of what was found, at most `limit`: what it names exactly first, then what contains it."""
+    """Ids of what was found, at most `limit`: what it names exactly first, what only mentions it last."""
     terms = parse_query(text)
-    exact = _find_exact(connection, text.strip()) if len(terms) == 1 else []
-    matched = [expression for term in terms if (expression := render_match(term))]
-    short = [term for term in terms if len(term.text) < TRIGRAM]
-    conditions, values = [], []
+    found = _find_exact(connection, text.strip()) if len(terms) == 1 else []
+    for scope in (NAMED, ""):
+        if len(found) < limit:
+            found = list(dict.fromkeys((*found, *_find(connection, terms, scope=scope, limit=limit))))
+    return found[:limit]
+
+
+def _find(connection: sqlite3.Connection, terms: Sequence[Term], *, scope: str, limit: int) -> list[int]:
+    conditions: list[str] = []
+    values: list[str | int] = []
+    matched = [expression for term in terms if (expression := render_match(term, scope=scope))]
     if matched:
         conditions.append("search MATCH ?")
         values.append(" AND ".join(matched))
-    for term in short:
-        conditions.append(f"rowid IN ({_beginning(term)})")
-        values += [term.text.casefold(), term.text.casefold() + "\U0010ffff"]
+    for term in terms:
+        if len(term.text) < TRIGRAM:
+            conditions.append(f"rowid IN ({_beginning(term)})")
+            values += [term.text.casefold(), term.text.casefold() + "\U0010ffff"]
     rows = connection.execute(
         f"SELECT rowid FROM search WHERE {' AND '.join(conditions)} LIMIT ?",  # noqa: S608 - constants
         (*values, limit),
     )
-    return list(dict.fromkeys((*exact, *(row[0] for row in rows))))[:limit]
+    return [row[0] for row in rows]
 
 
-def render_match(term: Term) -> str:
-    """The term in FTS5's language; empty when it is too short for the index."""
+def render_match(term: Term, *, scope: str = "") -> str:
+    """The term in FTS5's language; empty when it is too short for the index.
+
+    `scope` are the columns in which a term is looked for that does not say one itself.
+    """
     if len(term.text) < TRIGRAM:
         return ""
     phrase = _quote(term.text)
-    scope = f"{term.field} : " if term.field else ""
+    columns = f"{term.field} : " if term.field else scope
     bare = re.sub(r"[:.-]", "", term.text)
     if term.field in ("", "mac") and _MAC_PART.fullmatch(term.text) and len(bare) >= TRIGRAM:
-        return f"({scope}{phrase} OR mac : {_quote(bare)})"
-    return f"{scope}{phrase}"
+        return f"({columns}{phrase} OR mac : {_quote(bare)})"
+    return f"{columns}{phrase}"
 
 
 def _parse_word(word: str) -> Term:
@@ -90,7 +104,7 @@ def _find_exact(connection: sqlite3.Connection, word: str) -> list[int]:
 
 
 def _beginning(term: Term) -> str:
-    kinds: Sequence[str] = (term.field,) if term.field in NAMING else ("name", "serial", "tag", "ip", "mac")
+    kinds: Sequence[str] = (term.field,) if term.field in BEGINNINGS else BEGINNINGS
     names = ", ".join(f"'{kind}'" for kind in kinds)
     return f"SELECT entry FROM keys WHERE kind IN ({names}) AND value >= ? AND value < ?"  # noqa: S608
 
