@@ -7,12 +7,15 @@ shared between the two). Server-side apply has its own file, `appliance.store.ap
 import copy
 from typing import TypeAlias
 
+import msgspec
+
 from appliance.resources.meta import Document
-from appliance.store.base import Invalid, Malformed
+from appliance.store.base import Invalid, Malformed, TooLarge
 
 JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
 
 MAX_OPERATIONS = 10_000  # Kubernetes' own limit on a JSON patch
+MAX_COPIED_BYTES = 3 * 1024 * 1024  # and on what its copies come to: twenty of them can make a million of one
 
 
 def merge_patch(document: Document, patch: Document) -> Document:
@@ -30,15 +33,29 @@ def merge_patch(document: Document, patch: Document) -> Document:
 
 
 def json_patch(document: Document, operations: list[Document]) -> Document:
-    """Apply an RFC 6902 patch whole or not at all. Raises Malformed, or Invalid if it does not fit."""
+    """Apply an RFC 6902 patch whole or not at all.
+
+    Raises Malformed, Invalid if it does not fit, and TooLarge if it copies without measure.
+    """
     if len(operations) > MAX_OPERATIONS:
         raise Malformed(f"the JSON patch has more than {MAX_OPERATIONS} operations")
     patched: JSON = copy.deepcopy(document)
+    copied = 0
     for index, operation in enumerate(operations):
-        patched = _apply_operation(patched, operation, where=f"operation {index} of the JSON patch")
+        where = f"operation {index} of the JSON patch"
+        if isinstance(operation, dict) and operation.get("op") == "copy":
+            copied += _size_of_source(patched, operation, where=where)
+            if copied > MAX_COPIED_BYTES:
+                raise TooLarge(f"{where}: the patch copies more than {MAX_COPIED_BYTES} bytes")
+        patched = _apply_operation(patched, operation, where=where)
     if not isinstance(patched, dict):
         raise Invalid("the JSON patch replaces the whole object by something that is no object")
     return patched
+
+
+def _size_of_source(target: JSON, operation: Document, *, where: str) -> int:
+    source = _parse_pointer(_text(operation, "from", where), where)
+    return len(msgspec.json.encode(_find(target, source, where=where)))
 
 
 def _apply_operation(target: JSON, operation: Document, *, where: str) -> JSON:

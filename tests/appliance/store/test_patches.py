@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.resources.meta import Document
-from appliance.store.base import Invalid, Malformed
+from appliance.store.base import Invalid, Malformed, TooLarge
 from appliance.store.patches import JSON, json_patch, merge_patch
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
@@ -150,3 +150,11 @@ def test_what_is_added_is_found_there_and_removed_again(document: Document, key:
     )
 
     assert tested == {other: kept for other, kept in document.items() if other != key}
+
+
+def test_copies_that_double_each_other_end_before_they_fill_the_memory() -> None:
+    document: Document = {"a": ["x" * 100]}
+    itself_again = [{"op": "copy", "from": "/a", "path": "/a/-"}] * 40
+
+    with pytest.raises(TooLarge, match="copies more than 3145728 bytes"):
+        json_patch(document, itself_again)
