@@ -60,7 +60,7 @@ class MirrorAccounts:
         self._tokens = tokens
         self._admin = admin
         self._people = people
-        self._hosts: set[HostIdentity] = set()
+        self._hosts: dict[str, HostIdentity] = {}  # by the uid of their record
         self._written: list[str] = []  # of people
         self._changed = asyncio.Event()
 
@@ -78,7 +78,7 @@ class MirrorAccounts:
 
     async def _follow(self, store: Store) -> None:
         while True:
-            hosts: set[HostIdentity] = set()
+            hosts: dict[str, HostIdentity] = {}
             is_complete = False
             try:
                 async for event in store.watch(MACHINE_INVENTORY):
@@ -104,7 +104,7 @@ class MirrorAccounts:
                 continue
             self._changed.clear()
             try:
-                await asyncio.to_thread(self._write, tuple(self._hosts), people)
+                await asyncio.to_thread(self._write, tuple(self._hosts.values()), people)
                 self._written = people
             except OSError as error:
                 log.error("mirror accounts: %s cannot be written: %s", self.tokens_file, error)
@@ -131,15 +131,14 @@ def render_people(records: Iterable[UserRecord], *, now: datetime) -> list[str]:
     ]
 
 
-def _apply(event: Event, hosts: set[HostIdentity]) -> bool:
-    """Whether it changed who counts: every host that exists and is approved."""
+def _apply(event: Event, hosts: dict[str, HostIdentity]) -> bool:
+    """Whether it changed who counts: every host that exists and is approved, by what its token names."""
     if event.type == "BOOKMARK":
         return False
     inventory = decode(MachineInventory, event.document)
     metadata = inventory.metadata
-    host = HostIdentity(metadata.namespace, metadata.name, metadata.uid)
-    counts = event.type != "DELETED" and inventory.approval == "approved"
-    if counts == (host in hosts):
-        return False
-    (hosts.add if counts else hosts.discard)(host)
-    return True
+    before = hosts.pop(metadata.uid, None)
+    if event.type == "DELETED" or inventory.approval != "approved":
+        return before is not None
+    hosts[metadata.uid] = HostIdentity(metadata.namespace, metadata.name, inventory.token_uid)
+    return hosts[metadata.uid] != before

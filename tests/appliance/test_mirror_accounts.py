@@ -18,7 +18,7 @@ from agent.protocol.secrets import SecretText
 from appliance.access.users import UserRecord, Users
 from appliance.credentials import AdminToken, HostTokens
 from appliance.mirror_accounts import RULES, MirrorAccounts, render_people
-from appliance.resources.machine_inventory import APPROVAL, MACHINE_INVENTORY
+from appliance.resources.machine_inventory import APPROVAL, FIRST_UID, MACHINE_INVENTORY
 from appliance.resources.meta import Document
 from appliance.store.base import merge
 from appliance.store.sqlite import SqliteStore
@@ -190,6 +190,19 @@ async def test_the_file_holds_digests_of_the_tokens_that_hosts_have(
         assert users_of(accounts)[digest_token("ska1.test")] == User("admin", frozenset({"admins"}))
         assert token not in accounts.tokens_file.read_text()
         assert accounts.tokens_file.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_host_whose_record_moved_here_keeps_the_token_it_has(
+    tmp_path: Path, store: SqliteStore
+) -> None:
+    moved = machine("a")
+    moved["metadata"]["annotations"][FIRST_UID] = "uid-of-the-old-store"
+    await store.create(MACHINE_INVENTORY, moved)
+    token = TOKENS.issue(namespace="default", name="a", uid="uid-of-the-old-store").reveal()
+    async with kept(tmp_path, store) as accounts:
+        await until(lambda: len(users_of(accounts)) == 2)
+
+        assert digest_token(token) in users_of(accounts)
 
 
 async def test_people_push_by_their_role_until_their_token_is_taken_back(
