@@ -18,6 +18,8 @@ from typing import BinaryIO
 import msgspec
 
 from appliance.files import PRIVATE, PUBLIC, sync_directory, write_durably
+from appliance.inventory.truth import FOLDER as INVENTORY
+from appliance.inventory.truth import read_truth
 from appliance.moving.errors import BackupUnusable, TargetInUse, WrongPassphrase, WrongSigner, writing
 from appliance.moving.sealing import MAGIC, is_sealed, seal, unseal
 from appliance.resources.meta import Document
@@ -40,6 +42,7 @@ SIGNING_KEY = Path("pki") / "backup.key"
 # What of the data folder comes along. The rest is made again, or is the mirror's.
 # The audit log after its head in pki: what is written meanwhile then lies behind the head, where it may.
 KEPT_FOLDERS = ("pki", "trust", "access", "audit")
+MADE_FOLDERS = (INVENTORY,)  # what is made for the backup from a database that is not in it
 KEPT_FILES = ("admin.token", "skerry.toml")
 MAX_FILE_BYTES = 1024 * 1024
 MAX_FILES = 10_000
@@ -90,13 +93,15 @@ def write_backup(
 ) -> Contents:
     """Write a backup of the `data` folder and the `documents`; whole under its name, or not at all.
 
-    Raises TargetInUse when `output` is there already, and BackupUnusable when a file is beyond the limits.
+    Raises TargetInUse when `output` is there already, and BackupUnusable when a file is beyond the limits,
+    and InventoryDamaged.
     """
     if output.exists():
         raise TargetInUse(
             f"{output} is there already", hint="backups are never overwritten: give another name"
         )
     members = {OBJECTS: (_render_objects(documents), PRIVATE), **_files_of(data)}
+    members |= {f"{FILES}{name}": (content, PRIVATE) for name, content in read_truth(data).items()}
     counts: dict[str, int] = {}
     for document in documents:
         counts[document["kind"]] = counts.get(document["kind"], 0) + 1
@@ -260,7 +265,7 @@ def _is_safe(name: str) -> bool:
     parts = name.split("/")
     inside = parts[1:]
     is_ours = name in {f"{FILES}{each}" for each in KEPT_FILES} or (
-        len(parts) > 2 and parts[1] in KEPT_FOLDERS
+        len(parts) > 2 and parts[1] in (*KEPT_FOLDERS, *MADE_FOLDERS)
     )
     return parts[0] == FILES.rstrip("/") and is_ours and not {"", ".", ".."} & set(inside)
 

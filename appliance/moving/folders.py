@@ -23,7 +23,7 @@ from appliance.files import PRIVATE, make_private_directory, sync_directory
 from appliance.moving.backup import Backup, Contents, read_backup, write_backup, write_files
 from appliance.moving.errors import TargetInUse, writing
 from appliance.moving.objects import kind_of
-from appliance.moving.place import check_place, lock_directory, write_place
+from appliance.moving.place import DATABASE, check_place, lock_directory, write_place
 from appliance.moving.stores import Moved, Told, move, ours, read_all
 from appliance.resources.meta import Document, Kind, decode
 from appliance.store import validation
@@ -31,8 +31,6 @@ from appliance.store.base import Invalid
 from appliance.store.database import APPLICATION_ID
 from appliance.store.kubernetes import KubernetesStore
 from appliance.store.sqlite import SqliteStore
-
-DATABASE = "skerry.db"
 
 
 def told_nothing(done: int, total: int) -> None:

@@ -17,6 +17,7 @@ from appliance.errors import ConfigurationError, DataDirectoryBusy
 from appliance.files import PRIVATE, write_durably
 
 PLACE = "store.json"
+DATABASE = "skerry.db"
 Where = Literal["sqlite", "kubernetes"]
 
 
@@ -49,6 +50,11 @@ def find_place(data: Path) -> Where:
 def check_place(data: Path, wanted: Where) -> None:
     """Raise ConfigurationError if the folder's objects are in the other store."""
     place = _read(data)
+    if place is None and wanted == "kubernetes" and (data / DATABASE).exists():
+        raise ConfigurationError(
+            f"the objects of {data} are in its own database, not in the cluster",
+            hint="skerry store migrate --to kubernetes",
+        )
     if place is not None and place.store != wanted:
         raise ConfigurationError(
             f"the objects of {data} moved to the {place.store} store at {place.since}",

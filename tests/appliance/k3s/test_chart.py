@@ -1,5 +1,7 @@
 """The chart, judged by helm itself: it lints clean, and renders to the very objects of the manifests."""
 
+import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -7,10 +9,13 @@ import pytest
 import yaml
 
 from appliance.k3s.chart import ChartSettings, chart_files
-from appliance.k3s.documents import Hosted, documents
+from appliance.k3s.documents import NAMESPACE, Hosted, documents
+from appliance.resources.crds import custom_kinds
 from appliance.resources.meta import Document
 from tests.go_builds import build_program, has_go
+from tests.kube_cluster import DEFINITIONS, running_cluster
 from tests.mirror.go_clients import FOLDER, PACKAGES
+from tests.mirror.serving import ServingMirror
 
 IMAGE = "docker.io/skerry/appliance:1.0.0"
 
@@ -37,9 +42,12 @@ def test_the_chart_holds_every_crd_and_no_leftover_of_its_making(chart: Path) ->
 @pytest.mark.skipif(not has_go(), reason="building helm needs Go")
 class TestWithHelm:
     @staticmethod
-    def helm(*words: str) -> str:
+    def helm(*words: str, home: Path | None = None) -> str:
         binary = build_program("helm", FOLDER / "helm", package=PACKAGES["helm"])
-        return subprocess.run([str(binary), *words], check=True, capture_output=True, text=True).stdout
+        surroundings = {**os.environ, **({"HOME": str(home)} if home else {})}
+        done = subprocess.run([str(binary), *words], capture_output=True, text=True, env=surroundings)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def rendered(self, chart: Path, *values: str) -> dict[str, Document]:
         sets = [word for value in values for word in ("--set", value)]
@@ -83,3 +91,31 @@ class TestWithHelm:
         )
 
         assert rendered == {each["kind"]: each for each in documents(ours)}
+
+    def test_it_goes_through_our_mirror_into_a_cluster(self, chart: Path, tmp_path: Path) -> None:
+        """Pushed, installed by its name in the mirror, and taken away again; a dry run changes nothing."""
+        self.helm("package", str(chart), "--destination", str(tmp_path))
+        with ServingMirror(tmp_path / "mirror") as mirror, running_cluster(definitions=None) as cluster:
+            where = f"oci://{mirror.address}/charts"
+            self.helm("push", str(tmp_path / "skerry-1.0.0.tgz"), where, "--plain-http", home=tmp_path)
+            install = [
+                *("install", "skerry", f"{where}/skerry", "--version", "1.0.0", "--plain-http"),
+                *("--namespace", NAMESPACE, "--create-namespace", "--kubeconfig", str(cluster.kubeconfig)),
+                *("--set", "site=north"),
+            ]
+            deployments = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
+
+            dry = self.helm(*install, "--dry-run=server", home=tmp_path)
+            untouched = json.loads(cluster.request("GET", deployments))["items"]
+            self.helm(*install, home=tmp_path)
+            (installed,) = json.loads(cluster.request("GET", deployments))["items"]
+            definitions = json.loads(cluster.request("GET", DEFINITIONS))["items"]
+
+        assert "kind: Deployment" in dry
+        assert untouched == []
+        (container,) = installed["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == IMAGE
+        assert container["command"][-2:] == ["--site", "north"]
+        assert {each["metadata"]["name"] for each in definitions} == {
+            f"{kind.plural}.{kind.group}" for kind in custom_kinds()
+        }

@@ -199,6 +199,14 @@ def test_a_folder_whose_objects_moved_away_says_where(data: Path) -> None:
     check_place(data, "kubernetes")
 
 
+def test_a_folder_that_never_moved_does_not_start_over_a_cluster(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="in its own database") as refusal:
+        check_place(data, "kubernetes")
+
+    assert "migrate --to kubernetes" in refusal.value.hint
+    check_place(tmp_path, "kubernetes")  # nothing there yet: a cluster is where it begins
+
+
 def test_a_folder_without_an_appliance_is_no_backup(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="holds no appliance"):
         folders.back_up(tmp_path, tmp_path / "box.backup", site="north")
