@@ -129,7 +129,7 @@ def _prepare(path: Path) -> None:
             _check_sound(connection, path)
             _migrate(connection, path)
     except sqlite3.DatabaseError as error:
-        raise _damaged(path, str(error)) from error
+        raise damaged(path, str(error)) from error
     except OSError as error:
         raise InventoryUnavailable(f"The inventory {path} cannot be opened: {error.strerror}.") from error
     if is_new:
@@ -143,7 +143,7 @@ def _check_sound(connection: sqlite3.Connection, path: Path) -> None:
         raise InventoryDamaged(f"{path} is a database of another program.", hint="Move it away.")
     problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
-        raise _damaged(path, problem)
+        raise damaged(path, problem)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -160,7 +160,8 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     connection.commit()
 
 
-def _damaged(path: Path, problem: str) -> InventoryDamaged:
+def damaged(path: Path, problem: str) -> InventoryDamaged:
+    """What to say of a file that is not sound, and the way out."""
     return InventoryDamaged(
         f"The inventory {path} is damaged: {problem.strip()}.",
         hint=f"Stop the appliance, then: skerry inventory repair --data {path.parent}",

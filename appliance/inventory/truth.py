@@ -8,6 +8,7 @@ import gzip
 import logging
 import sqlite3
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ import msgspec
 
 from appliance.files import PRIVATE, make_private_directory, sync_directory, write_durably
 from appliance.inventory.book import refresh_index
-from appliance.inventory.database import Database
+from appliance.inventory.database import Database, damaged
 from appliance.inventory.entries import Entry, Event, Note, Shape
 from appliance.inventory.errors import InventoryDamaged, InventoryUnavailable
 from appliance.inventory.rows import entry_of, read_events, read_facts, read_notes
@@ -44,15 +45,18 @@ class Kept(Shape, frozen=True, kw_only=True):
 def read_truth(data: Path) -> dict[str, bytes]:
     """The files to back up, by path in the data folder; none where there is no inventory yet.
 
-    From one moment, also while the appliance runs. Raises sqlite3.Error when the file is not sound.
+    From one moment, also while the appliance runs. Raises InventoryDamaged.
     """
     path = data / DATABASE
     if not path.exists():
         return {}
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as connection:
-        connection.row_factory = sqlite3.Row
-        connection.execute("BEGIN")
-        return render_files(_each_kept(connection))
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as connection:
+            connection.row_factory = sqlite3.Row
+            connection.execute("BEGIN")
+            return render_files(_each_kept(connection))
+    except (sqlite3.Error, zlib.error, msgspec.DecodeError) as error:
+        raise damaged(path, str(error)) from error
 
 
 def render_files(lines: Iterator[bytes]) -> dict[str, bytes]:
@@ -154,8 +158,6 @@ def _render(connection: sqlite3.Connection, row: sqlite3.Row) -> bytes:
 
 
 def _load(connection: sqlite3.Connection, kept: Kept) -> None:
-    import zlib
-
     entry, place = kept.entry, kept.entry.location
     connection.execute(
         "INSERT INTO entries (id, state, namespace, name, uid, approval, tpm_hash, machine_hash, serial,"

@@ -155,3 +155,10 @@ async def test_saved_files_that_are_damaged_are_refused_and_kept(tmp_path: Path)
 
 async def test_nothing_to_save_is_nothing(tmp_path: Path) -> None:
     assert read_truth(tmp_path) == {}
+
+
+async def test_a_damaged_file_is_not_left_out_of_a_backup_silently(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "inventory.db").write_bytes(b"nothing of a database" * 1000)
+
+    with pytest.raises(InventoryDamaged, match="damaged"):
+        read_truth(tmp_path)
