@@ -27,12 +27,14 @@ VENDORS = {
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """`address` is the place on the PCI bus."""
+    """`address` is the place on the PCI bus; the ids are four hexadecimal digits, or empty."""
 
     address: str
     driver: str
     vendor: str
     product: str
+    vendor_id: str = ""
+    product_id: str = ""
     index: int = 0
 
 
@@ -68,6 +70,8 @@ def _describe(host: Host, name: str, address: str, ids: str) -> Card:
         driver=_link_name(host, f"{base}/driver"),
         vendor=names[0] or VENDORS.get(vendor, vendor),
         product=names[1] or (f"Device {device}" if device else ""),
+        vendor_id=vendor,
+        product_id=device,
         index=int(name.removeprefix("card")),
     )
 

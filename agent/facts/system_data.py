@@ -66,6 +66,7 @@ def describe_inventory(inventory: Inventory) -> Tree:
         "cpu": {
             "total_cores": sum(processor.cores for processor in inventory.processors),
             "total_threads": sum(processor.threads for processor in inventory.processors),
+            "total_hardware_threads": sum(processor.threads for processor in inventory.processors),
             "processors": [_list_processor(processor) for processor in inventory.processors],
         },
         "topology": {"architecture": "smp", "nodes": []},
@@ -184,6 +185,7 @@ def _list_processor(processor: Processor) -> Tree:
         "id": processor.id,
         "total_cores": processor.cores,
         "total_threads": processor.threads,
+        "total_hardware_threads": processor.threads,  # its name since 0.12 of the library
         "vendor": processor.vendor,
         "model": processor.model,
         "capabilities": list(processor.capabilities),
@@ -226,8 +228,15 @@ def _list_card(card: Card) -> Tree:
         "pci": {
             "driver": card.driver,
             "address": card.address,
-            "vendor": {"id": "", "name": card.vendor},
-            "product": {"id": "", "name": card.product},
+            "parent_address": "",
+            "vendor": {"id": card.vendor_id, "name": card.vendor},
+            "product": {"id": card.product_id, "name": card.product},
+            "revision": "",
+            # The library's own reader stumbles where one of these is not there at all.
+            **{
+                key: {"id": UNKNOWN, "name": UNKNOWN}
+                for key in ("subsystem", "class", "subclass", "programming_interface")
+            },
         },
     }
 

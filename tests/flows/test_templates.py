@@ -1,4 +1,4 @@
-"""From a machine's firmware to its labels: read, registered, rendered, and what lacks told to the operator."""
+"""From a machine's firmware to its labels: read, registered, rendered; what lacked is told to operators."""
 
 from pathlib import Path
 

@@ -55,6 +55,7 @@ FILES = {
 def make_workstation(root: Path) -> Host:
     for name, content in FILES.items():
         write(root, name, content)
+    add_processors(root, sockets=2, cores=4)
     factory.install(
         root,
         [
@@ -73,6 +74,21 @@ def make_workstation(root: Path) -> Host:
     write(root, "/sys/class/drm/card0-HDMI-A-1/status", "connected\n")
     add_pci_interface(root, "enp3s0", "0000:03:00.0")
     return Host(root)
+
+
+def add_processors(root: Path, *, sockets: int, cores: int) -> None:
+    """Two threads a core, numbered as Linux does: all first threads, then all second ones."""
+    paragraphs = []
+    for number in range(2 * sockets * cores):
+        socket, core = divmod(number % (sockets * cores), cores)
+        topology = f"/sys/devices/system/cpu/cpu{number}/topology"
+        write(root, f"{topology}/physical_package_id", f"{socket}\n")
+        write(root, f"{topology}/core_id", f"{core}\n")
+        paragraphs.append(
+            f"processor\t: {number}\nvendor_id\t: AuthenticAMD\nmodel name\t: AMD EPYC 7302P\n"
+            f"physical id\t: {socket}\ncore id\t\t: {core}\nflags\t\t: fpu sse4_2\n\n"
+        )
+    write(root, "/proc/cpuinfo", "".join(paragraphs))
 
 
 def add_card(root: Path, number: int, address: str, *, vendor: str, device: str, driver: str) -> None:
