@@ -56,8 +56,21 @@ func register(arguments []string) error {
 	highest := flags.Int("version", protocolVersion, "the protocol version to offer")
 	wrong := flags.Bool("wrong-answer", false, "answer the challenge with another secret")
 	padding := flags.Int("padding", 0, "bytes of system data, to force fragments")
+	factsFile := flags.String("facts", "", "a JSON file: smbios, inventory, system-data; sent as the version has it")
 	if err := flags.Parse(arguments); err != nil {
 		return err
+	}
+	facts := map[string]map[string]any{
+		"system-data": {"Runtime": map[string]string{"Hostname": "peer"}, "Padding": strings.Repeat("x", *padding)},
+	}
+	if *factsFile != "" {
+		content, err := os.ReadFile(*factsFile)
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(content, &facts); err != nil {
+			return err
+		}
 	}
 	tpm, err := openTPM(*seed)
 	if err != nil {
@@ -97,15 +110,20 @@ func register(arguments []string) error {
 			return err
 		}
 	}
-	system := map[string]any{"Runtime": map[string]string{"Hostname": "peer"}, "Padding": strings.Repeat("x", *padding)}
 	for _, message := range []struct {
-		kind byte
-		data any
+		kind          byte
+		first, beyond int
+		data          any
 	}{
-		{systemDataV2, system},
-		{annotations, map[string]string{"auth": "emulated-tpm", "reg-version": "peer"}},
-		{labels, map[string]string{"made-by": "peer", "host": "${Runtime/Hostname}"}},
+		{smbios, 0, 256, facts["smbios"]},
+		{systemData, 6, 11, facts["inventory"]},
+		{systemDataV2, 11, 256, facts["system-data"]},
+		{annotations, 9, 256, map[string]string{"auth": "emulated-tpm", "reg-version": "peer"}},
+		{labels, 0, 256, map[string]string{"made-by": "peer", "host": "${Runtime/Hostname}"}},
 	} {
+		if negotiated < message.first || negotiated >= message.beyond {
+			continue
+		}
 		if err := tell(connection, message.kind, message.data); err != nil {
 			return err
 		}
@@ -117,7 +135,9 @@ func register(arguments []string) error {
 	if err != nil {
 		return err
 	}
-	if kind != config {
+	if kind != config && negotiated < 7 { // the bare document
+		payload = append([]byte{kind}, payload...)
+	} else if kind != config {
 		return fmt.Errorf("message %d: %s", kind, payload)
 	}
 	return json.NewEncoder(os.Stdout).Encode(map[string]any{

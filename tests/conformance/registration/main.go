@@ -12,9 +12,11 @@ const protocolVersion = 12
 
 const (
 	ready        = 1
+	smbios       = 2
 	labels       = 3
 	get          = 4
 	version      = 5
+	systemData   = 6
 	config       = 7
 	failure      = 8
 	annotations  = 9

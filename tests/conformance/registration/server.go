@@ -39,6 +39,7 @@ func serve(arguments []string) error {
 	flags := flag.NewFlagSet("serve", flag.ExitOnError)
 	certificate := flags.String("tls-cert", "", "a PEM file")
 	key := flags.String("tls-key", "", "a PEM file")
+	highest := flags.Int("version", protocolVersion, "the highest protocol version to speak")
 	if err := flags.Parse(arguments); err != nil {
 		return err
 	}
@@ -47,14 +48,18 @@ func serve(arguments []string) error {
 		return err
 	}
 	fmt.Printf("{\"ready\": true, \"listen\": %q}\n", listener.Addr())
-	server := &http.Server{Handler: http.HandlerFunc(answer), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: answerer(byte(*highest)), ReadHeaderTimeout: 10 * time.Second}
 	if *certificate != "" {
 		return server.ServeTLS(listener, *certificate, *key)
 	}
 	return server.Serve(listener)
 }
 
-func answer(writer http.ResponseWriter, request *http.Request) {
+func answerer(highest byte) http.HandlerFunc {
+	return func(writer http.ResponseWriter, request *http.Request) { answer(writer, request, highest) }
+}
+
+func answer(writer http.ResponseWriter, request *http.Request, highest byte) {
 	connection, err := upgrader.Upgrade(writer, request, nil)
 	if err != nil {
 		return
@@ -68,7 +73,7 @@ func answer(writer http.ResponseWriter, request *http.Request) {
 		return
 	}
 	if connection.WriteMessage(websocket.BinaryMessage, []byte{ready}) == nil {
-		converse(connection, hash)
+		converse(connection, hash, highest)
 	}
 }
 
@@ -119,7 +124,16 @@ func endorsementKey(block *pem.Block) (any, error) {
 	return x509.ParsePKIXPublicKey(block.Bytes)
 }
 
-func converse(connection *websocket.Conn, hash string) {
+// heard is one message as it was understood, printed for the test when the conversation is over.
+type heard struct {
+	Kind byte           `json:"kind"`
+	Data map[string]any `json:"data,omitempty"`
+}
+
+// converse drops the connection where Elemental's server does: on JSON that is not of the message's shape.
+func converse(connection *websocket.Conn, hash string, highest byte) {
+	messages := []heard{}
+	negotiated := highest
 	for {
 		kind, payload, err := read(connection)
 		if err != nil {
@@ -131,17 +145,34 @@ func converse(connection *websocket.Conn, hash string) {
 			if len(payload) != 1 || payload[0] < 5 {
 				return
 			}
-			answer = []byte{version, min(payload[0], protocolVersion)}
+			negotiated = min(payload[0], highest)
+			answer = []byte{version, negotiated}
 		case get:
-			answer = append([]byte{config}, fmt.Sprintf(reply, hash)...)
+			answer = []byte(fmt.Sprintf(reply, hash))
+			if negotiated >= 7 {
+				answer = append([]byte{config}, answer...)
+			}
 		case update:
-		default:
+		case labels, annotations:
+			var decoded map[string]string
+			if json.NewDecoder(bytes.NewReader(payload)).Decode(&decoded) != nil {
+				return
+			}
+		case smbios, systemData, systemDataV2:
 			var decoded map[string]any
 			if json.NewDecoder(bytes.NewReader(payload)).Decode(&decoded) != nil {
 				return
 			}
+			messages = append(messages, heard{Kind: kind, Data: decoded})
+		default:
+			return
 		}
-		if connection.WriteMessage(websocket.BinaryMessage, answer) != nil || kind == get {
+		if connection.WriteMessage(websocket.BinaryMessage, answer) != nil {
+			return
+		}
+		if kind == get {
+			line, _ := json.Marshal(messages)
+			fmt.Println(string(line))
 			return
 		}
 	}
