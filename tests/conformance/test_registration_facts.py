@@ -1,4 +1,4 @@
-"""Facts over the wire with the independent peer, ours to its server and its client's to ours, in every version."""
+"""Facts over the wire with the independent peer: ours to its server, and its client's to ours, by version."""
 
 import asyncio
 import json

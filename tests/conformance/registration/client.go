@@ -121,7 +121,8 @@ func register(arguments []string) error {
 		{annotations, 9, 256, map[string]string{"auth": "emulated-tpm", "reg-version": "peer"}},
 		{labels, 0, 256, map[string]string{"made-by": "peer", "host": "${Runtime/Hostname}"}},
 	} {
-		if negotiated < message.first || negotiated >= message.beyond {
+		facts, isFacts := message.data.(map[string]any)
+		if negotiated < message.first || negotiated >= message.beyond || (isFacts && facts == nil) {
 			continue
 		}
 		if err := tell(connection, message.kind, message.data); err != nil {
