@@ -132,7 +132,9 @@ async def open_box(
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     tokens = HostTokens(b"k" * 32)
     async with SqliteStore.open(directory / "skerry.db") as sqlite:
-        await put_registration(sqlite, "plant", TOKEN, url, spec or {}, approval=approval, annotations=annotations)
+        await put_registration(
+            sqlite, "plant", TOKEN, url, spec or {}, approval=approval, annotations=annotations
+        )
         store = wrap(sqlite)
         settings = HostSettings(server_url=url)
         if clock is not None:
