@@ -122,8 +122,9 @@ class _Face:
         tail = request.match_info["tail"]
         if group in _REVIEW_GROUPS:
             return await self._review(request, parse_target(REVIEWS, group, version, tail))
-        if (group, tail.partition("/")[0]) == ("", "namespaces") and tail.endswith("/token"):
-            return await self._issue_token(request, parse_target(self._kinds, group, version, tail[:-6]))
+        if _is_token_path(group, tail):
+            account = parse_target(self._kinds, group, version, tail.removesuffix("/token"))
+            return await self._issue_token(request, account)
         target = request[TARGET] = parse_target(self._served, group, version, tail)
         if target.kind == discovery.SERVICE and request.method != "GET":
             raise WrongMethod("there are no Services here: nothing runs in a box that speaks Kubernetes' API")
@@ -141,8 +142,6 @@ class _Face:
 
     async def _issue_token(self, request: web.Request, account: Target) -> web.Response:
         namespace, name = account.namespace or "", account.name
-        if account.kind != SERVICE_ACCOUNT or not name:
-            raise UnknownPath()
         if request.method != "POST":
             raise WrongMethod(f"{request.method} is not served at {request.path}")
         request[TARGET] = account
@@ -179,6 +178,14 @@ class _Face:
         found = discovery.aggregated(self._discovered, version, is_core=is_core)
         headers = {"Content-Type": discovery.aggregated_type(version), "Vary": "Accept"}
         return web.Response(body=msgspec.json.encode(found), headers=headers)
+
+
+def _is_token_path(group: str, tail: str) -> bool:
+    """Whether it is `namespaces/NS/serviceaccounts/NAME/token`; a Secret may well be called token."""
+    match tail.split("/"):
+        case ["namespaces", _, SERVICE_ACCOUNT.plural, _, "token"]:
+            return not group
+    return False
 
 
 def _json(content: bytes) -> web.Response:

@@ -356,3 +356,12 @@ async def test_who_may_not_is_refused_and_nothing_happens(
 
         assert (refused["reason"], f"may not {verb}" in refused["message"]) == ("Forbidden", True)
         assert (await face.store.list(MACHINE_INVENTORY)).items == [kept]
+
+
+async def test_an_object_may_be_called_token(face: Face) -> None:
+    await face.ask("POST", SECRETS, {"metadata": {"name": "token"}}, status=201)
+    await face.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "token"}}, status=201)
+
+    assert (await face.ask("GET", f"{SECRETS}/token"))["metadata"]["name"] == "token"
+    assert (await face.ask("GET", "/api/v1/namespaces/token"))["metadata"]["name"] == "token"
+    await face.ask("DELETE", f"{SECRETS}/token")
