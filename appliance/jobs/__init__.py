@@ -20,7 +20,7 @@ def kinds(workshop: Workshop) -> Mapping[str, OperationKind[Any]]:
     all_kinds = (
         load_bundle_kind(workshop),
         build_iso_kind(workshop),
-        burn_iso_kind(),
+        burn_iso_kind(workshop.data),
         collect_mirror_kind(workshop),
         verify_mirror_kind(workshop),
     )

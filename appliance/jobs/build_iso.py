@@ -23,6 +23,7 @@ from appliance.errors import InvalidParameters, OperationError
 from appliance.files import PUBLIC, sync_directory, write_durably
 from appliance.hosts.reply import describe_registration
 from appliance.image_files import ImageFiles
+from appliance.jobs.places import check_image, check_tree
 from appliance.jobs.workshop import Workshop
 from appliance.operations import OperationContext, OperationKind
 from appliance.resources.machine_registration import MACHINE_REGISTRATION, MachineRegistration
@@ -39,8 +40,9 @@ HASH_BYTES = 1024 * 1024
 class BuildIso(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """`tree` is a folder whose content goes onto the medium; `uefi_image` and `bios_image` are files in it.
 
-    `base_image` stands instead of all three. Paths are the appliance's own and absolute. `limit` is the
-    largest base in bytes; `with_checksum` writes `<output>.sha256` too, before the image has its name.
+    `base_image` stands instead of all three. Paths are of the appliance's machine and absolute, and not every
+    one may be named (`jobs.places`). `limit` is the largest base in bytes; `with_checksum` writes
+    `<output>.sha256` too, before the image has its name.
     """
 
     output: str
@@ -67,6 +69,9 @@ def build_iso_kind(workshop: Workshop) -> OperationKind[BuildIso]:
         from bundles.media.iso import BootImage, build_iso
 
         output = _absolute(params.output)
+        check_image(output, data=workshop.data, may_be_downloaded=not params.tree)
+        if params.tree:
+            check_tree(_absolute(params.tree), data=workshop.data)
         document = context.on_loop(
             workshop.store.get(MACHINE_REGISTRATION, params.registration, namespace=params.namespace)
         )

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from appliance.errors import Refused
+from appliance.jobs.places import check_image
 from appliance.operations import OperationContext, OperationKind
 from bundles.media.burn import burn
 from bundles.media.devices import Device, check_target
@@ -28,17 +29,23 @@ class BurnIso(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_
     sha256: str = ""
 
 
-def burn_iso_kind(check_device: Callable[[Path], Device] = check_target) -> OperationKind[BurnIso]:
-    """The kind; `check_device` finds the device behind a path and refuses unsafe ones."""
+def burn_iso_kind(
+    data: Path, check_device: Callable[[Path], Device] = check_target
+) -> OperationKind[BurnIso]:
+    """The kind; `check_device` finds the device behind a path and refuses unsafe ones.
+
+    `data` is the appliance's own folder, of which nothing but media is burned.
+    """
 
     def work(params: BurnIso, context: OperationContext) -> dict[str, Any]:
-        target = Path(params.target)
+        image, target = Path(params.image), Path(params.target)
+        check_image(image, data=data, may_be_downloaded=True)
+        if not _is_device(target):
+            check_image(target, data=data, may_be_downloaded=False)
         chosen = check_device(target) if _is_device(target) else None
         if chosen is not None:
             check_confirmed(chosen, params.confirm)
-        burned = burn(
-            Path(params.image), target, sha256=params.sha256, chosen=chosen, progress=context.progress
-        )
+        burned = burn(image, target, sha256=params.sha256, chosen=chosen, progress=context.progress)
         return {"target": str(burned.target), "size": burned.size, "sha256": burned.sha256}
 
     return OperationKind("burn-iso", BurnIso, work)

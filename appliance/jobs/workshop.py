@@ -18,3 +18,8 @@ class Workshop:
     trust_directory: Path
     ca_pem: str
     precedence: Precedence = field(default_factory=Precedence)
+
+    @property
+    def data(self) -> Path:
+        """The appliance's own folder, which holds its keys."""
+        return self.trust_directory.parent

@@ -84,7 +84,7 @@ def test_a_link_in_the_tree_is_refused(skerry: Terminal, registration: str, tmp_
 
 
 def test_an_image_is_burned_to_a_file_and_read_back(skerry: Terminal, tmp_path: Path) -> None:
-    image, target = tmp_path / "image", tmp_path / "stick"
+    image, target = tmp_path / "image.iso", tmp_path / "stick.img"
     image.write_bytes(b"i" * 10_000)
 
     burned = skerry("iso", "burn", str(image), str(target), "-o", "json", "--wait")
@@ -95,9 +95,9 @@ def test_an_image_is_burned_to_a_file_and_read_back(skerry: Terminal, tmp_path: 
 
 
 def test_a_device_that_does_not_exist_is_refused(skerry: Terminal, tmp_path: Path) -> None:
-    (tmp_path / "image").write_bytes(b"i" * 512)
+    (tmp_path / "image.iso").write_bytes(b"i" * 512)
 
-    outcome = skerry("iso", "burn", str(tmp_path / "image"), "/dev/skerry-no-such-disk")
+    outcome = skerry("iso", "burn", str(tmp_path / "image.iso"), "/dev/skerry-no-such-disk")
 
     assert outcome.code == 5
     assert not Path("/dev/skerry-no-such-disk").exists()

@@ -58,10 +58,47 @@ def test_a_device_is_checked_before_a_byte_of_the_image_is_read(tmp_path: Path) 
     def refuse(path: Path) -> Device:
         raise DeviceRefused(f"{path} is the system disk")
 
-    kind = burn_iso_kind(refuse)
+    kind = burn_iso_kind(tmp_path / "data", refuse)
     with pytest.raises(DeviceRefused):
-        kind.work(BurnIso(image=str(tmp_path / "missing"), target="/dev/skx"), Silence())  # type: ignore[arg-type]
+        kind.work(BurnIso(image=str(tmp_path / "missing.iso"), target="/dev/skx"), Silence())  # type: ignore[arg-type]
 
 
-def test_burning_is_not_started_again_by_itself() -> None:
-    assert not burn_iso_kind().is_resumable
+@pytest.mark.parametrize(
+    ("image", "target"),
+    [
+        ("data/admin.token", "stick.img"),
+        ("data/pki/ca.img", "stick.img"),
+        ("etc/shadow", "stick.img"),
+        ("link.iso", "stick.img"),
+        ("some.iso", "etc/passwd"),
+        ("some.iso", "data/pki/users.img"),
+        ("some.iso", "data/seed-images/u1/plant.iso"),
+    ],
+    ids=["token", "key", "file", "link to a key", "to a file", "to the keys", "to a download"],
+)
+def test_nothing_but_images_is_read_or_overwritten_and_nothing_of_the_appliances_own(
+    tmp_path: Path, image: str, target: str
+) -> None:
+    (tmp_path / "some.iso").write_bytes(b"i" * 512)
+    (tmp_path / "link.iso").symlink_to(tmp_path / "data/admin.token")
+    wanted = BurnIso(image=str(tmp_path / image), target=str(tmp_path / target))
+
+    with pytest.raises(Refused):
+        burn_iso_kind(tmp_path / "data").work(wanted, Silence())  # type: ignore[arg-type]
+
+    assert not (tmp_path / target).exists()
+
+
+def test_a_finished_medium_is_burned_from_where_it_lies(tmp_path: Path) -> None:
+    medium = tmp_path / "data/seed-images/u1/plant.iso"
+    medium.parent.mkdir(parents=True)
+    medium.write_bytes(b"i" * 512)
+    wanted = BurnIso(image=str(medium), target=str(tmp_path / "stick.img"))
+
+    burn_iso_kind(tmp_path / "data").work(wanted, Silence())  # type: ignore[arg-type]
+
+    assert (tmp_path / "stick.img").read_bytes()[:512] == b"i" * 512
+
+
+def test_burning_is_not_started_again_by_itself(tmp_path: Path) -> None:
+    assert not burn_iso_kind(tmp_path).is_resumable

@@ -194,3 +194,35 @@ async def test_a_registration_without_an_url_makes_no_document(bench: Bench) -> 
 )
 def test_an_iso_lies_where_images_carry_it(path: str, is_iso: bool) -> None:
     assert is_iso_path(path) is is_iso
+
+
+@pytest.mark.parametrize(
+    ("tree", "output"),
+    [
+        ("data", "out.iso"),
+        ("data/pki", "out.iso"),
+        (".", "out.iso"),
+        ("tree", "data/seed-images/u1/plant-1.iso"),
+        ("tree", "crontab"),
+        ("", "data/pki/ca.iso"),
+    ],
+    ids=["all", "the keys", "around it", "to a download", "over a file", "into the keys"],
+)
+async def test_an_operator_gets_no_file_of_the_box_through_a_medium(
+    tmp_path: Path, tree: str, output: str
+) -> None:
+    (tmp_path / "data/pki").mkdir(parents=True)
+    (tmp_path / "tree").mkdir()
+    async with open_bench(tmp_path / "data") as bench:
+        params = {
+            "output": str(tmp_path / output),
+            "registration": "plant",
+            "tree": str(tmp_path / tree) if tree else "",
+            "baseImage": "" if tree else "edge/iso:1",
+        }
+        started = await bench.operations.start("build-iso", params)
+        async with asyncio.timeout(PATIENCE):
+            ended = [each async for each in bench.operations.follow(started.id)][-1]
+
+    assert ended.error
+    assert ended.error.reason == "Refused"
