@@ -5,9 +5,12 @@ and can be run again at any point. `manifests` and `chart` are for those who hav
 """
 
 import contextlib
+import json
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -34,6 +37,10 @@ Image = Annotated[
 Data = Annotated[Path, typer.Option("--data", help="The appliance's folder, which stays where it is.")]
 Advertise = Annotated[str, typer.Option("--advertise-url", help="What hosts are told to call.")]
 Site = Annotated[str, typer.Option("--site", help="The site's name.")]
+Port = Annotated[int, typer.Option("--port", help="Where control listens; 0: as last.", min=0, max=65535)]
+MirrorPort = Annotated[
+    int, typer.Option("--mirror-port", help="Where the mirror listens; 0: as last.", min=0, max=65535)
+]
 
 
 def default_image() -> str:
@@ -88,12 +95,17 @@ def build_image(
 
 @app.command("manifests")
 def print_manifests(
-    image: Image = "", data: Data = Path("/var/lib/skerry"), advertise_url: Advertise = "", site: Site = ""
+    image: Image = "",
+    data: Data = Path("/var/lib/skerry"),
+    advertise_url: Advertise = "",
+    site: Site = "",
+    port: Port = 0,
+    mirror_port: MirrorPort = 0,
 ) -> None:
     """Print everything for `kubectl apply -f -`: CRDs, namespace, roles, the appliance."""
     from appliance.k3s.files import render_appliance, render_preparation
 
-    hosted = _hosted(image, data, advertise_url, site)
+    hosted = _hosted(image, data, advertise_url, site, ports=(port or 8443, mirror_port or 5000))
     write(render_preparation(hosted) + "---\n" + render_appliance(hosted))
 
 
@@ -125,6 +137,8 @@ def install_k3s(
     image: Image = "",
     advertise_url: Advertise = "",
     site: Site = "",
+    port: Port = 0,
+    mirror_port: MirrorPort = 0,
     mirror_url: Annotated[
         str, typer.Option("--mirror-url", help="Where the node pulls; else the appliance's own.")
     ] = "",
@@ -159,8 +173,11 @@ def install_k3s(
     from appliance.moving.into_k3s import check_can_move, settle_in
     from mirror.registry import Registry
 
-    hosted = _hosted(image, data, advertise_url, site)
-    url, ca = _mirror_of(data, mirror_url)
+    known = _read_endpoints(data)
+    listened = (urlsplit(known.url).port or 8443, urlsplit(f"//{known.mirror}").port or 5000)
+    ports = (port or listened[0], mirror_port or listened[1])
+    hosted = _hosted(image, data, advertise_url or known.url, site, ports=ports)
+    url, ca = _mirror_of(data, known, mirror_url)
     node = Node(
         hosted=hosted,
         mirror_url=url,
@@ -187,6 +204,8 @@ def install_k3s(
             with Telling("copying", total=_bytes_to_copy(installation, steps)) as telling:
                 install.carry_out(installation, registry, steps, telling.advance)
     _print_steps(steps, output)
+    where = hosted.advertise_url or "what its node is called"
+    talk(f"In k3s the appliance's URL is {where}, ports {hosted.port} and {hosted.mirror_port}.")
     if dry_run:
         if is_starting:
             then = "" if join else ", move the objects into it, start the appliance in it"
@@ -242,33 +261,54 @@ def _print_steps(steps: "list[Step]", output: Output) -> None:
             )
 
 
-def _hosted(image: str, data: Path, advertise_url: str, site: str) -> "Hosted":
+def _hosted(image: str, data: Path, advertise_url: str, site: str, *, ports: tuple[int, int]) -> "Hosted":
     from appliance.k3s.documents import Hosted
     from appliance.k3s.install import image_name
 
+    if advertise_url.startswith("http:"):
+        raise CommandFailed(
+            "Configuration",
+            f"{advertise_url} is plain HTTP, and in k3s the appliance speaks TLS.",
+            hint="Start it there once without --insecure-http, and give hosts and media the new URL.",
+        )
     return Hosted(
-        image=image_name(image or default_image()), data=str(data), advertise_url=advertise_url, site=site
+        image=image_name(image or default_image()),
+        data=str(data),
+        port=ports[0],
+        mirror_port=ports[1],
+        advertise_url=advertise_url,
+        site=site,
     )
 
 
-def _mirror_of(data: Path, mirror_url: str) -> tuple[str, str]:
-    """Where the node pulls, and the CA it must trust: what the appliance wrote down when it last ran."""
-    import json
+@dataclass(frozen=True, slots=True)
+class _Endpoints:
+    """Where the appliance answered when it last ran; hosts and media know it by this."""
 
-    ca_file = data / "pki" / "ca.crt"
-    ca = ca_file.read_text() if ca_file.exists() else ""
-    if mirror_url:
-        return mirror_url, ca if mirror_url.startswith("https:") else ""
+    url: str = ""
+    mirror: str = ""
+
+
+def _read_endpoints(data: Path) -> _Endpoints:
     try:
         known = json.loads((data / "endpoints.json").read_text())
-        scheme = str(known["url"]).partition(":")[0]
-        return f"{scheme}://{known['mirror']}", ca if scheme == "https" else ""
-    except (OSError, ValueError, KeyError) as error:
+        return _Endpoints(str(known["url"]), str(known["mirror"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return _Endpoints()
+
+
+def _mirror_of(data: Path, known: _Endpoints, mirror_url: str) -> tuple[str, str]:
+    """Where the node pulls, and the CA that it must trust."""
+    ca_file = data / "pki" / "ca.crt"
+    ca = ca_file.read_text() if ca_file.exists() else ""
+    url = mirror_url or (f"{urlsplit(known.url).scheme}://{known.mirror}" if known.mirror else "")
+    if not url:
         raise CommandFailed(
             "Configuration",
             f"{data} does not say where its mirror listens.",
             hint="Start the appliance there once, or name --mirror-url.",
-        ) from error
+        )
+    return url, ca if url.startswith("https:") else ""
 
 
 def _read_token(join: str, token_file: Path | None) -> str:
