@@ -14,7 +14,7 @@ import msgspec
 from agent.protocol.documents import JSON
 from appliance.inventory.entries import Entry, Note
 from appliance.inventory.facts import Change, Hardware, compare, merge_trees, read_hardware
-from appliance.inventory.matching import STRONG, Key, Known, match
+from appliance.inventory.matching import Key, Known, match
 from appliance.inventory.observations import Observation
 from appliance.inventory.rows import MAX_FACTS_BYTES, read_entry, read_facts, read_notes, render_key
 
@@ -159,7 +159,9 @@ def _find_machine(connection: sqlite3.Connection, seen: Observation, hardware: H
         )
         if value
     ]
-    matched = match(keys, {key: _known_by(connection, key) for key in keys})
+    found = {key: _known_by(connection, key) for key in keys}
+    # Whoever registers was found by its TPM among all records first, and refused if there were two.
+    matched = match(keys, found, has_one_record=seen.source == "registration")
     number = matched.entry
     if number is None:
         number = create_entry(connection, state="registered", at=seen.at)
@@ -183,17 +185,18 @@ def _find_machine(connection: sqlite3.Connection, seen: Observation, hardware: H
 
 def _known_by(connection: sqlite3.Connection, key: Key) -> list[Known]:
     rows = connection.execute(
-        "SELECT entry FROM keys WHERE kind = ? AND value = ? ORDER BY entry LIMIT 20", key
-    ).fetchall()
+        "SELECT id, tpm_hash, machine_hash, uid, state, is_missing FROM keys JOIN entries ON id = entry"
+        " WHERE kind = ? AND value = ? ORDER BY entry LIMIT 20",
+        key,
+    )
     return [
         Known(
-            row["entry"],
-            dict(
-                connection.execute(
-                    "SELECT kind, value FROM keys WHERE entry = ? AND kind IN (?, ?, ?)",
-                    (row["entry"], *STRONG),
-                ).fetchall()
-            ),
+            row["id"],
+            {
+                "tpm": render_key("tpm", row["tpm_hash"]),
+                "machine": render_key("machine", row["machine_hash"]),
+                "uid": row["uid"] if row["state"] == "registered" and not row["is_missing"] else "",
+            },
         )
         for row in rows
     ]

@@ -33,6 +33,26 @@ def test_a_serial_goes_before_a_mac() -> None:
     assert match([("mac", "m"), ("serial", "s")], found) == Match(3, (Claim("mac", "m", 4),))
 
 
+def test_a_record_of_ones_own_goes_before_a_tpm_that_two_records_have() -> None:
+    found = {("tpm", "t"): [Known(1, {"tpm": "t", "uid": "u1"}), Known(2, {"tpm": "t", "uid": "u2"})]}
+    found[("uid", "u2")] = [found[("tpm", "t")][1]]
+
+    assert match([("tpm", "t"), ("uid", "u2")], found) == Match(2, (Claim("tpm", "t", 1),))
+
+
+def test_a_second_record_of_one_tpm_is_a_second_entry_and_a_conflict() -> None:
+    found = {("tpm", "t1"): [ONE]}
+
+    assert match([("tpm", "t1"), ("uid", "u9")], found) == Match(None, (Claim("tpm", "t1", 1),))
+
+
+def test_a_new_record_takes_the_place_of_one_that_is_gone() -> None:
+    gone = Known(1, {"tpm": "t1", "uid": ""})
+
+    assert match([("tpm", "t1"), ("uid", "u9")], {("tpm", "t1"): [gone]}) == Match(1)
+    assert match([("tpm", "t1"), ("uid", "u9")], {("tpm", "t1"): [ONE]}, has_one_record=True) == Match(1)
+
+
 def test_a_sign_that_two_machines_have_chooses_neither() -> None:
     matched = match([("serial", "s")], {("serial", "s"): [ONE, TWO]})
 
