@@ -6,6 +6,7 @@ and can be run again at any point. `manifests` and `chart` are for those who hav
 
 import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -197,7 +198,7 @@ def install_k3s(
             root=root, release=find_release(registry, release), node=node, image=image or default_image()
         )
         _check(installation, registry, is_starting=is_starting, replace=replace)
-        if is_starting and not join:
+        if is_starting and not join and not dry_run:
             check_can_move(data)
         steps = install.plan(installation, registry)
         if not dry_run:
@@ -208,6 +209,9 @@ def install_k3s(
     talk(f"In k3s the appliance's URL is {where}, ports {hosted.port} and {hosted.mirror_port}.")
     if dry_run:
         if is_starting:
+            if not join:
+                with _told_only():
+                    check_can_move(data)
             then = "" if join else ", move the objects into it, start the appliance in it"
             talk(f"Then: start k3s and wait for it{then} (dry run).")
         return
@@ -215,6 +219,17 @@ def install_k3s(
         talk("The files are laid down. k3s was not started: no systemd on this root, or --no-start.")
         return
     settle_in(node, data, tell=talk, seconds=timeout)
+
+
+@contextlib.contextmanager
+def _told_only() -> Iterator[None]:
+    """In a dry run, say what would stop the real one; an appliance may well run meanwhile."""
+    from appliance.errors import ApplianceFault
+
+    try:
+        yield
+    except ApplianceFault as error:
+        talk(f"Before the start: {error} {error.hint}")
 
 
 def _check(installation: "Installation", registry: "Registry", *, is_starting: bool, replace: bool) -> None:
