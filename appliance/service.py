@@ -23,6 +23,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from agent.protocol.pairing import MAX_NAME
 from appliance import jobs
 from appliance.access.accounts import AccountTokens
 from appliance.access.evaluator import Evaluator
@@ -58,6 +59,7 @@ from appliance.controllers.manager import Manager
 from appliance.controllers.metadata import write_metadata
 from appliance.credentials import AdminToken, Authority, HostTokens
 from appliance.discovery import Announcement, Candidates, Discovery
+from appliance.discovery.pairing import Self
 from appliance.errors import ApplianceFault
 from appliance.files import PRIVATE, make_private_directory, write_durably
 from appliance.hosts.admission import HostSettings, ignore_registration
@@ -69,12 +71,14 @@ from appliance.hosts.server import REGISTRATION_PATH, RUNNER_LIMITS, add_host_ro
 from appliance.images import MirrorImages
 from appliance.inventory.errors import InventoryError
 from appliance.inventory.inventory import Inventory
+from appliance.listening import Door, raise_file_limit, settle_connections
 from appliance.mirror_accounts import MirrorAccounts
 from appliance.mirror_process import MirrorProcess
 from appliance.mirror_schedule import MirrorSchedule
 from appliance.mirror_settings import read_intervals, read_limits
 from appliance.moving.place import check_place, lock_directory
 from appliance.operations import Operations
+from appliance.pairing_desk import PairingDesk
 from appliance.resources.seed_image import SEED_IMAGE
 from appliance.store.base import Store
 from appliance.store.sqlite import SqliteStore, utc_now
@@ -149,15 +153,19 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
         admin = AdminToken.load_or_create(data / "admin.token")
         site = config.site or socket.gethostname()
         state = _State()
+        candidates = Candidates()
+        own = Self(id=authority.fingerprint[-12:], site=site[:MAX_NAME], fingerprint=authority.fingerprint)
+        pairing = PairingDesk(store, candidates, own=own, ca_pem=ca_pem)
         control = Control(
             store=store,
             operations=operations,
-            candidates=Candidates(),
+            candidates=candidates,
             version=_describe(endpoints, site),
             access=contract.Access(url=endpoints.url, ca=ca_pem, token=admin.secret.reveal(), site=site),
             trust_directory=data / "trust",
             users=UserDesk(store, users, authority if tls else None, now=utc_now),
             is_ready=lambda: state.is_ready and mirror.is_running,
+            pair=pairing.pair if config.discovery else None,
         )
         authenticator = Authenticator(
             store,
@@ -346,11 +354,16 @@ async def _listen(
     app: web.Application, listener: socket.socket, path: Path, context: ssl.SSLContext | None
 ) -> Callable[[], Awaitable[None]]:
     """Serve `app` on the TCP listener and on the socket at `path`; returns how to end that."""
+    raise_file_limit()
+    door = Door()
+    app.middlewares.insert(0, settle_connections(door))
     runner = web.AppRunner(
         app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS, **RUNNER_LIMITS
     )
     await runner.setup()
-    await web.SockSite(runner, listener, ssl_context=context).start()
+    server = runner.server
+    assert server is not None, "a runner that is set up has its server"
+    door.open(listener, context, server)
     path.unlink(missing_ok=True)  # noqa: ASYNC240 - we hold the directory's lock, so whoever made it is gone
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     mask = os.umask(0o177)
@@ -360,7 +373,12 @@ async def _listen(
     finally:
         os.umask(mask)
         os.close(directory)
-    return runner.cleanup
+
+    async def end() -> None:
+        door.close()
+        await runner.cleanup()
+
+    return end
 
 
 async def _renew_certificate(
@@ -398,6 +416,7 @@ def _tls_context(pair: tuple[Path, Path], *, ca_pem: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(*pair)
+    context.num_tickets = 0  # no client of ours resumes, and each ticket costs its making and sending
     context.verify_mode = ssl.CERT_OPTIONAL
     context.load_verify_locations(cadata=ca_pem)
     return context

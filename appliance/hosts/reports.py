@@ -4,6 +4,7 @@ A host may only speak of itself, and only while its MachineInventory exists and 
 is kept is the newest report; what it means for a rollout is decided by the controllers that watch it.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 REPORT_PATH = "/skerry/v1/namespaces/{namespace}/hosts/{name}/report"
 MAX_REPORT_BYTES = 256 * 1024
+BODY_SECONDS = 60.0  # for the whole of it, also over a bad line
 
 
 class Reports:
@@ -41,7 +43,11 @@ class Reports:
         machine = await self._identify(request, namespace, name)
         if isinstance(machine, web.Response):
             return machine
-        body = await _read_body(request)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _read_body(request)
+        except TimeoutError:
+            return _problem(HTTPStatus.REQUEST_TIMEOUT, f"The report did not arrive in {BODY_SECONDS:.0f} s.")
         if body is None:
             limit = f"A report has at most {MAX_REPORT_BYTES} bytes."
             return _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, limit)

@@ -8,7 +8,6 @@ decided there, what becomes of a machine in `appliance.hosts.admission`. The app
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TypedDict, cast
@@ -18,6 +17,7 @@ from aiohttp import WSMsgType, web
 from agent.protocol.client_config import render_registration
 from agent.protocol.messages import EXCHANGE_SECONDS, MAX_MESSAGE_BYTES
 from appliance.credentials import HostTokens
+from appliance.crowd import Crowd
 from appliance.hosts.admission import Admission, HostSettings
 from appliance.hosts.errors import HostsError
 from appliance.hosts.gate import Gate
@@ -57,7 +57,7 @@ class RunnerLimits(TypedDict):
 RUNNER_LIMITS: RunnerLimits = {"max_line_size": 64 * 1024, "max_field_size": 64 * 1024}
 
 CLOSE_SECONDS = 2.0  # no real client answers a close frame; do not wait long for one
-RSA_THREADS = 2
+CONVERSATIONS = 2500  # at a time; each ends by the protocol's deadline, or makes room for another
 
 
 def add_host_routes(
@@ -71,7 +71,6 @@ def add_host_routes(
     async def run(_: web.Application) -> AsyncIterator[None]:
         async with admission.running():
             yield
-        registrations.close()
 
     app.cleanup_ctx.append(run)
     app.router.add_get(REGISTRATION_PATH, registrations.get)
@@ -83,10 +82,7 @@ class _Registrations:
         self._admission = admission
         self._gate = gate
         self._settings = settings
-        self._pool = ThreadPoolExecutor(RSA_THREADS, thread_name_prefix="attestation")
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._conversations: Crowd[web.RequestHandler] = Crowd(CONVERSATIONS)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """The registration document, or the conversation if the request asks for a WebSocket."""
@@ -108,10 +104,8 @@ class _Registrations:
         """Judge the request before 101, where the host still shows a reason; then talk."""
         handshake = Handshake(self._gate.choose_policy(registration))
         opened = Opened(request.headers.get("Authorization"))
-        # RSA work, the only part of a registration that takes a noticeable time.
-        loop = asyncio.get_running_loop()
-        now = self._settings.clock()
-        commands = await loop.run_in_executor(self._pool, lambda: handshake.receive(opened, now=now))
+        # A tenth of a millisecond of RSA: handing it to a thread and back costs five times that.
+        commands = handshake.receive(opened, now=self._settings.clock())
         claimed = handshake.claimed
         # A known TPM needs no invitation: it proves itself, whatever became of the token on its medium.
         is_known = claimed is not None and claimed.kind == "tpm" and self._admission.is_known(claimed.hash)
@@ -130,7 +124,14 @@ class _Registrations:
                 )
                 await socket.prepare(request)
                 conversation = _Conversation(socket, handshake, self._admission, registration, self._settings)
-                await conversation.run(rest)
+                protocol = request.protocol
+                leaver = self._conversations.enter(protocol, request.remote or "", now=self._settings.clock())
+                if leaver is not None and leaver.transport is not None:
+                    leaver.transport.abort()
+                try:
+                    await conversation.run(rest)
+                finally:
+                    self._conversations.leave(protocol)
                 return socket
         raise AssertionError(f"a handshake opens with one refusal or an upgrade, not {commands}")
 

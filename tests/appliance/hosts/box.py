@@ -79,6 +79,12 @@ class Box:
         patch = merge({"metadata": {"annotations": {APPROVAL: approval}}})
         await self.store.patch(MACHINE_INVENTORY, name, patch, namespace=NAMESPACE)
 
+    async def remove(self, name: str) -> None:
+        """Delete a machine as a person does, and let it go as its controller does."""
+        await self.store.delete(MACHINE_INVENTORY, name, namespace=NAMESPACE)
+        let_go = merge({"metadata": {"finalizers": []}})
+        await self.store.patch(MACHINE_INVENTORY, name, let_go, namespace=NAMESPACE)
+
 
 class Talk:
     """One raw conversation, message by message."""

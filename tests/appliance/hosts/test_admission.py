@@ -132,7 +132,7 @@ async def test_a_machine_of_before_the_restart_is_known_after_it(tmp_path: Path)
 async def test_a_deleted_machine_is_unknown_to_an_update_and_new_to_a_registration(box: Box) -> None:
     await box.register(software_tpm(1))
     (first,) = await box.machines()
-    await box.store.delete(MACHINE_INVENTORY, first.metadata.name, namespace=NAMESPACE)
+    await box.remove(first.metadata.name)
 
     async def is_forgotten() -> bool:
         try:

@@ -11,7 +11,6 @@ from agent.register import Registered
 from appliance.credentials import HostTokens
 from appliance.hosts.reports import MAX_REPORT_BYTES
 from appliance.resources.host_report import HOST_REPORT, HostReport
-from appliance.resources.machine_inventory import MACHINE_INVENTORY
 from appliance.resources.meta import decode
 from appliance.store.base import NotFound
 from tests.appliance.hosts.box import NAMESPACE, Box, open_box, software_tpm, until
@@ -68,7 +67,7 @@ async def test_a_newer_report_replaces_all_of_the_older(box: Box) -> None:
 
 async def test_the_report_goes_with_its_machine(box: Box) -> None:
     await post(box, await join(box), msgspec.json.encode(REPORT))
-    await box.store.delete(MACHINE_INVENTORY, "node", namespace=NAMESPACE)
+    await box.remove("node")
 
     with pytest.raises(NotFound):
         await kept(box)
@@ -92,7 +91,7 @@ async def test_a_host_cannot_speak_for_another(box: Box) -> None:
 
 async def test_a_token_of_a_deleted_machine_is_worth_nothing_even_under_its_old_name(box: Box) -> None:
     old = await join(box)
-    await box.store.delete(MACHINE_INVENTORY, "node", namespace=NAMESPACE)
+    await box.remove("node")
 
     async def is_refused() -> bool:
         return (await post(box, old, msgspec.json.encode(REPORT)))[0] == 403
