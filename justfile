@@ -59,7 +59,7 @@ crds:
     python -m appliance.resources.crds
 
 # every benchmark, each beside a peer in the same run
-bench: bench-registrations bench-mirror bench-starts bench-bundles bench-store bench-console
+bench: bench-registrations bench-mirror bench-starts bench-bundles bench-store bench-console bench-inventory
 
 # full TPM registrations per second
 bench-registrations:
@@ -85,6 +85,10 @@ bench-store:
 # first paint with 10,000 hosts, bytes per update
 bench-console:
     python -m benchmarks.console
+
+# fifty thousand machines: searches beside LIKE scans, label lists beside the store's, files out and in
+bench-inventory *args:
+    python -m benchmarks.inventory {{args}}
 
 # write the manual pages again from the commands' own help
 man:
