@@ -14,12 +14,15 @@ from appliance.access.roles import HOSTS
 from appliance.api.contract import PREFIX
 from appliance.api.identity import ANONYMOUS, CALLER, SPEAKER
 from appliance.audit.log import Audit
+from appliance.resources.meta import Document
 
 CHANGING = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 QUESTIONS = ("/apis/authorization.k8s.io/", "/apis/authentication.k8s.io/")
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 # The last words of paths whose requests are told as they came: no secret goes by them.
 TOLD = frozenset(("approve", "reject", "resolve", "rotate", "users", "trust", "remove"))
+# Of a rollout, whose cloudConfig may hold one.
+ROLLOUT_FIELDS = ("image", "managedOSVersionName", "paused", "maxUnavailable")
 MAX_BODY = 512
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -33,8 +36,7 @@ def record_decisions(audit: Audit) -> Middleware:
         response = await handler(request)
         if response.status < 400 and _is_decision(request):
             verb, what = _describe(request.method, request.path)
-            body = await _told_body(request, what)
-            details = {"request": body} if body else {}
+            details = await _tell(request, response)
             await audit.record(verb, what, who=_describe_speaker(request), details=details)
         return response
 
@@ -63,16 +65,28 @@ def _describe(method: str, path: str) -> tuple[str, str]:
     return VERBS[method], rest
 
 
-async def _told_body(request: web.Request, what: str) -> str:
-    last = request.path.rsplit("/", 1)[-1]
-    is_ours = request.path.startswith(f"{PREFIX}/") and (last in TOLD or "/trust/" in request.path)
-    if not is_ours and "skerry.dev/" not in what:
-        return ""
+async def _tell(request: web.Request, response: web.StreamResponse) -> dict[str, str]:
+    """What was asked, or how a rollout stands after it."""
+    if request.path.startswith(f"{PREFIX}/"):
+        is_told = request.path.rsplit("/", 1)[-1] in TOLD
+        value = _parse(await request.read()) if is_told else {}
+        return {"request": _render(value)} if value else {}
+    body = response.body if isinstance(response, web.Response) and "/rollouts" in request.path else None
+    spec = _parse(body).get("spec") if isinstance(body, bytes) else None
+    if not isinstance(spec, dict):
+        return {}
+    return {"rollout": _render({key: spec[key] for key in ROLLOUT_FIELDS if key in spec})}
+
+
+def _parse(body: bytes) -> Document:
     try:
-        value = msgspec.json.decode(await request.read() or b"{}")
+        return msgspec.json.decode(body or b"{}", type=dict)
     except (msgspec.MsgspecError, RecursionError):
-        return ""
-    return msgspec.json.encode(value).decode()[:MAX_BODY] if value else ""
+        return {}
+
+
+def _render(value: Document) -> str:
+    return msgspec.json.encode(value, order="sorted").decode()[:MAX_BODY]
 
 
 def _describe_speaker(request: web.Request) -> str:

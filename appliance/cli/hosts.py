@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -106,6 +106,24 @@ def label_host(
         body = {"metadata": {"labels": labels}}
         connect(server).patch_object(MACHINE_INVENTORY, name, choose_namespace(namespace), body)
     print_lines([f"host/{name} labelled{' (dry run)' if dry_run else ''}"])
+
+
+@app.command("resolve")
+def resolve_host(
+    name: str,
+    keep: Annotated[bool, typer.Option("--keep", help="The record is right as it is.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="What came newly is right; its doubles are rejected.")
+    ] = False,
+    namespace: Namespace = None,
+    server: Server = None,
+) -> None:
+    """Say which machine is right where one identity has two: see the condition IdentityUnique."""
+    if keep == replace:
+        raise CommandFailed("Usage", f"Say what is right of {name}: --keep or --replace.")
+    choice: Literal["keep", "replace"] = "keep" if keep else "replace"
+    connect(server).resolve(name, choose_namespace(namespace), choice=choice, by=operator())
+    print_lines([f"host/{name} {'kept' if keep else 'replaced'}"])
 
 
 @app.command("wait")

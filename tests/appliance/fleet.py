@@ -4,6 +4,7 @@ import base64
 import json
 import ssl
 import time
+from collections.abc import Mapping
 from http.client import HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -78,12 +79,13 @@ def ask(
     authorization: str = "",
     body: bytes | None = None,
     content_type: str = "application/json",
+    more: Mapping[str, str] | None = None,
 ) -> tuple[int, str, dict[str, Any]]:
     """One request over TLS without our client: the status, the content type and the document."""
     parts = urlsplit(appliance.url)
     context = ssl.create_default_context(cafile=appliance.ca_file)
     connection = HTTPSConnection(parts.hostname or "", parts.port, context=context, timeout=30)
-    headers = {"Content-Type": content_type} if body is not None else {}
+    headers = {**(more or {}), **({"Content-Type": content_type} if body is not None else {})}
     if authorization:
         headers["Authorization"] = authorization
     try:
