@@ -24,6 +24,7 @@ from mirror.registry import Registry
 TITLE = "org.opencontainers.image.title"
 MAX_CONFIG_BYTES = 1024 * 1024
 MAX_MEMBERS = 1_000_000
+MAX_HEADER_BYTES = 1024 * 1024  # of a long name or of extended attributes, which tarfile reads at once
 COPY_BYTES = 1024 * 1024
 DEFAULT_PLATFORM = "linux/amd64"
 # Elemental writes the machine's word, OCI the Go port's.
@@ -129,8 +130,9 @@ class ImageFiles:
     ) -> FoundFile | None:
         below: set[str] = set()
         try:
-            with tarfile.open(fileobj=blob, mode="r|*") as layer:
+            with tarfile.open(fileobj=blob, mode="r|*", tarinfo=_Member) as layer:
                 for number, member in enumerate(layer):
+                    layer.members.clear()  # type: ignore[attr-defined]  # or it keeps them all
                     if number > MAX_MEMBERS:
                         raise ImageUnusable(f"{self.reference} has a layer of more than {MAX_MEMBERS} files")
                     path = "/" + os.path.normpath(member.name.lstrip("/"))
@@ -146,7 +148,8 @@ class ImageFiles:
                         self._check_size(path, member.size, limit)
                         copy(content, output, member.size, on_copied)
                         return FoundFile(path, member.size)
-        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError) as error:
+            # Beyond TarError: what tarfile makes of odd numbers in extended headers.
             raise ImageUnusable(f"a layer of {self.reference} cannot be read: {error}") from error
         hidden |= below
         return None
@@ -187,6 +190,8 @@ class ImageFiles:
         with self._in_words():
             descriptor = self._registry.open_blob(self._repository, blob.digest)
         with os.fdopen(descriptor, "rb") as file:
+            if os.fstat(descriptor).st_size != blob.size:
+                raise ImageUnusable(f"{self.reference}: {blob.digest} is not of the size that is said of it")
             yield file
 
     @contextmanager
@@ -254,6 +259,24 @@ class _PlatformEntry(msgspec.Struct, frozen=True):
 
 class _PlatformIndex(msgspec.Struct, frozen=True):
     manifests: list[_PlatformEntry] | None = None
+
+
+_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose headers are of a bearable size; `_proc_member` is where tarfile lets a subclass in."""
+
+    def _proc_member(self, layer: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _HEADERS and self.size > MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        return super()._proc_member(layer)  # type: ignore[misc,no-any-return]
 
 
 def _is_tar(layer: Descriptor) -> bool:

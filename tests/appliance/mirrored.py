@@ -34,11 +34,27 @@ def put_image(
     config: Mapping[str, Any] | None = None,
 ) -> Digest:
     """A container image; the last layer is the topmost."""
+    packed = [render_layer(files) for files in layers]
+    return put_layers(registry, repository, packed, tag=tag, config=config)
+
+
+def put_layers(
+    registry: Registry,
+    repository: str,
+    layers: Sequence[bytes],
+    *,
+    tag: str = "1",
+    config: Mapping[str, Any] | None = None,
+    said_size: int | None = None,
+) -> Digest:
+    """A container image of layers as they are; `said_size` is what the manifest says instead of the truth."""
+    said = {} if said_size is None else {"size": said_size}
     manifest = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
-        "config": _put(registry, repository, msgspec.json.encode({"config": config or {}}), OCI_CONFIG),
-        "layers": [_put(registry, repository, render_layer(files), OCI_LAYER_GZIP) for files in layers],
+        "config": _put(registry, repository, msgspec.json.encode({"config": config or {}}), OCI_CONFIG)
+        | said,
+        "layers": [_put(registry, repository, layer, OCI_LAYER_GZIP) | said for layer in layers],
     }
     return registry.put_manifest(repository, msgspec.json.encode(manifest), OCI_MANIFEST, reference=tag)
 

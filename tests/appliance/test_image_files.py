@@ -1,5 +1,7 @@
 """Files out of images: which layer wins, what is hidden, which platform, and what is refused."""
 
+import gzip
+import tarfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +16,7 @@ from appliance.image_files import (
     normalise_platform,
 )
 from mirror.registry import Registry
-from tests.appliance.mirrored import put_artifact, put_image, put_index
+from tests.appliance.mirrored import put_artifact, put_image, put_index, put_layers, render_layer
 
 MIRROR = "10.0.0.1:5000"
 
@@ -75,6 +77,39 @@ def test_what_is_too_large_or_no_plain_file_is_refused(registry: Registry) -> No
 
     with pytest.raises(ImageUnusable, match="/a in chan:1 has 100 bytes; 10 are allowed"):
         read(registry, "chan:1", "/a", limit=10)
+
+
+def test_a_blob_of_another_size_than_its_manifest_says_is_refused(registry: Registry) -> None:
+    put_layers(registry, "chan", [render_layer({"/a": b"x"})], said_size=1)
+
+    with pytest.raises(ImageUnusable, match="not of the size that is said of it"):
+        read(registry, "chan:1", "/a")
+    with pytest.raises(ImageUnusable, match="not of the size that is said of it"):
+        ImageFiles(registry, "chan:1", address=MIRROR).settings()
+
+
+def layer_with(header: tarfile.TarInfo, content: bytes) -> bytes:
+    header.size = len(content)
+    blocks = content + bytes(-len(content) % 512)
+    return gzip.compress(header.tobuf() + blocks + gzip.decompress(render_layer({"/a": b"x"})))
+
+
+def test_a_name_of_megabytes_is_not_read_into_the_memory(registry: Registry) -> None:
+    long_name = tarfile.TarInfo("././@LongLink")
+    long_name.type = tarfile.GNUTYPE_LONGNAME
+    put_layers(registry, "chan", [layer_with(long_name, b"n" * 2 * 1024 * 1024)])
+
+    with pytest.raises(ImageUnusable, match="a header of 2097152 bytes"):
+        read(registry, "chan:1", "/a")
+
+
+def test_extended_headers_that_are_no_numbers_are_refused(registry: Registry) -> None:
+    sparse = tarfile.TarInfo("PaxHeaders/a")
+    sparse.type = tarfile.XHDTYPE
+    put_layers(registry, "chan", [layer_with(sparse, b"24 GNU.sparse.size=many\n")])
+
+    with pytest.raises(ImageUnusable, match="cannot be read"):
+        read(registry, "chan:1", "/a")
 
 
 @pytest.mark.parametrize("reference", ["chan:2", "elsewhere.example/chan:2", "not a reference"])
