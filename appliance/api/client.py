@@ -62,6 +62,14 @@ from appliance.api.inventory_contract import (
     NoteRequest,
     TagRequest,
 )
+from appliance.api.trusting_contract import (
+    ResolveRequest,
+    RootList,
+    RootsRequest,
+    RootView,
+    RotatedToken,
+    RotateRequest,
+)
 from appliance.config import ClientConfig, load_client_config
 from appliance.resources.meta import Document, Kind
 
@@ -196,6 +204,35 @@ class Client:
         path = f"{PREFIX}/watch?{urlencode({'kinds': ','.join(kinds)})}"
         for line in self._lines(path, timeout=timeout):
             yield msgspec.json.decode(line, type=WatchEvent)
+
+    # --- trust
+
+    def resolve(
+        self,
+        name: str,
+        namespace: str = DEFAULT_NAMESPACE,
+        *,
+        choice: Literal["keep", "replace"],
+        by: str = "",
+    ) -> HostView:
+        body = ResolveRequest(choice=choice, by=by)
+        return self._read(HostView, "POST", f"{_host_path(name, namespace)}/resolve", body=body)
+
+    def rotate(
+        self, name: str, namespace: str = DEFAULT_NAMESPACE, *, grace_seconds: int = 0
+    ) -> RotatedToken:
+        path = f"{PREFIX}/namespaces/{quote(namespace, safe='')}/registrations/{quote(name, safe='')}/rotate"
+        return self._read(RotatedToken, "POST", path, body=RotateRequest(grace_seconds=grace_seconds))
+
+    def ek_roots(self) -> list[RootView]:
+        return self._read(RootList, "GET", f"{PREFIX}/trust/ek-roots").items
+
+    def add_ek_roots(self, pem: str) -> list[RootView]:
+        return self._read(RootList, "POST", f"{PREFIX}/trust/ek-roots", body=RootsRequest(pem=pem)).items
+
+    def remove_ek_root(self, id: str) -> list[RootView]:
+        path = f"{PREFIX}/trust/ek-roots/{quote(id, safe='')}/remove"
+        return self._read(RootList, "POST", path).items
 
     # --- the inventory
 

@@ -22,6 +22,7 @@ from appliance.cli import (
     rollouts,
     store,
     topics,
+    trusting,
 )
 from appliance.cli.options import Server
 
@@ -61,6 +62,8 @@ app.add_typer(operations.app, name="operation")
 store.add_commands(app)
 app.add_typer(store.app, name="store")
 app.add_typer(audit.app, name="audit")
+app.add_typer(trusting.trust_app, name="trust")
+trusting.add_commands(registrations.app)
 app.add_typer(k3s.app, name="k3s")
 discover.add_commands(app)
 topics.add_commands(app)
