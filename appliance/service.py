@@ -54,7 +54,7 @@ from appliance.channel_lists import ChannelLists
 from appliance.config import ServeConfig
 from appliance.controllers import ControllerSettings
 from appliance.controllers import build as build_controllers
-from appliance.controllers.events import keep_events_pruned
+from appliance.controllers.events import Recorder, keep_events_pruned
 from appliance.controllers.manager import Manager
 from appliance.controllers.metadata import write_metadata
 from appliance.credentials import AdminToken, Authority, HostTokens
@@ -176,7 +176,8 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
         )
         inventory = await _open_inventory(data, stack)
         hear = inventory.hear_registration if isinstance(inventory, Inventory) else ignore_registration
-        told = HostSettings(server_url=endpoints.url, ca_pem=ca_pem, hear=hear)
+        record = Recorder(store, clock=utc_now).record
+        told = HostSettings(server_url=endpoints.url, ca_pem=ca_pem, hear=hear, record=record)
         audit = Audit(data)
         stack.callback(audit.close)
         trust = Trust(audit, TrustedRoots(data / "trust" / ROOTS))

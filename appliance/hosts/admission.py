@@ -22,6 +22,7 @@ from appliance.hosts.index import Index
 from appliance.hosts.judgement import Judgement
 from appliance.hosts.policy import digest_token, has_old_token
 from appliance.hosts.records import render_inventory, render_update
+from appliance.hosts.refusals import RecordEvent, Refusals, ignore_event
 from appliance.hosts.reply import describe_config
 from appliance.resources.machine_inventory import (
     MACHINE_INVENTORY,
@@ -45,12 +46,14 @@ class HostSettings:
     """What hosts are told about the appliance. `ca_pem` is empty where TLS is off; `clock` never jumps.
 
     `hear` is told of every machine that was recorded, with the facts it sent; it must return at once.
+    `record` writes Events about registrations.
     """
 
     server_url: str
     ca_pem: str = ""
     clock: Callable[[], float] = time.monotonic
     hear: Callable[[MachineInventory, Mapping[str, JSON]], None] = ignore_registration
+    record: RecordEvent = ignore_event
 
 
 class Admission:
@@ -61,6 +64,7 @@ class Admission:
         self._gate = gate
         self._tokens = tokens
         self._settings = settings
+        self._refusals = Refusals(settings.record)
         self._registrations = Index(store, MACHINE_REGISTRATION, _registration_token)
         self._machines = Index(store, MACHINE_INVENTORY, _machine_hash)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -220,7 +224,11 @@ class Admission:
                 MACHINE_REGISTRATION, registration.metadata.name, namespace=registration.metadata.namespace
             )
             network = written["spec"]["config"]["network"]
-        return render_inventory(registration, registrant, network=network)
+        try:
+            return render_inventory(registration, registrant, network=network)
+        except NotAdmissible as error:
+            await self._refusals.tell(registration, registrant.machine, error)
+            raise
 
 
 def _read_remark(machine: MachineInventory) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.errors import Denied
 from agent.facts import Facts, read_facts
 from agent.identity import TpmIdentity
 from agent.protocol.client_config import Registration
@@ -12,6 +13,7 @@ from agent.tpm.software import SoftwareTpm
 from appliance.api.client import Client
 from appliance.cli.run import run
 from appliance.demo import NAMESPACE, box, wait_until
+from appliance.hosts.records import MISSING_VALUES
 from appliance.resources.core import EVENT
 from appliance.resources.machine_registration import (
     APPROVAL_POLICY,
@@ -33,20 +35,24 @@ LABELS = {
 }
 
 
-def put_registration(client: Client, *, approval: str) -> MachineRegistration:
+def put_registration(
+    client: Client, *, approval: str, name: str = "", missing: str = "skip"
+) -> MachineRegistration:
+    name = name or approval
+    annotations = {APPROVAL_POLICY: approval, MISSING_VALUES: missing}
     document: Document = {
         "apiVersion": MACHINE_REGISTRATION.api_version,
         "kind": MACHINE_REGISTRATION.kind,
-        "metadata": {"name": approval, "namespace": NAMESPACE, "annotations": {APPROVAL_POLICY: approval}},
+        "metadata": {"name": name, "namespace": NAMESPACE, "annotations": annotations},
         "spec": {
-            "machineName": f"{approval}-${{System Information/Serial Number}}",
+            "machineName": f"{name}-${{System Information/Serial Number}}",
             "machineInventoryLabels": LABELS,
             "config": {"elemental": {"registration": {"emulate-tpm": True}}},
         },
     }
     client.create_object(document)
-    wait_until("the registration has a URL", lambda: bool(read(client, approval).status.registration_url))
-    return read(client, approval)
+    wait_until("the registration has a URL", lambda: bool(read(client, name).status.registration_url))
+    return read(client, name)
 
 
 def read(client: Client, name: str) -> MachineRegistration:
@@ -107,3 +113,24 @@ def test_a_machines_firmware_becomes_its_labels_and_what_lacks_is_told(
         rendering = ["--server", f"unix:{appliance.socket}", "registration", "render", "automatic"]
         assert run([*rendering, "--host", "automatic-sn-0001"]) == 7
         assert "it did send" in capsys.readouterr().err
+
+
+def test_a_strict_registration_turns_a_machine_away_and_says_why_on_both_sides(
+    tmp_path: Path, facts: Facts
+) -> None:
+    with box(tmp_path / "box") as appliance:
+        client = Client(f"unix:{appliance.socket}")
+        strict = put_registration(client, approval="automatic", name="strict", missing="refuse")
+
+        with pytest.raises(Denied, match="label slip: the host sent no value") as denied:
+            register(
+                Registration(url=strict.status.registration_url, ca_cert=appliance.ca_file.read_text()),
+                TpmIdentity(SoftwareTpm.from_seed(1)),
+                facts=facts,
+            )
+
+        told = [event for event in client.list_objects(EVENT, NAMESPACE) if event["type"] == "Warning"]
+        assert [event["involvedObject"]["name"] for event in told] == ["strict"]
+        assert "${Product/SerialNumber}" in told[0]["message"]
+        assert "${Product/SerialNumber}" in str(denied.value)
+        assert client.hosts(NAMESPACE) == []
