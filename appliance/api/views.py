@@ -8,7 +8,12 @@ from datetime import datetime
 from agent.protocol.report import Report
 from appliance.api.contract import HostPhase, HostView, InboxEntry
 from appliance.resources.host_report import HostReport
-from appliance.resources.machine_inventory import REJECTION_REASON, MachineInventory
+from appliance.resources.machine_inventory import (
+    APPROVALS_NEEDED,
+    FIRST_APPROVED_BY,
+    REJECTION_REASON,
+    MachineInventory,
+)
 from appliance.resources.meta import find_condition
 
 SILENT_AFTER_SECONDS = 120  # four reports missed
@@ -60,10 +65,20 @@ def waiting_entry(inventory: MachineInventory) -> InboxEntry:
         id=f"{metadata.namespace}/{metadata.name}",
         name=metadata.name,
         namespace=metadata.namespace,
-        details={"tpm": inventory.spec.tpm_hash, **dict(sorted(metadata.labels.items()))},
+        details={
+            "tpm": inventory.spec.tpm_hash,
+            **({"doubt": doubt} if (doubt := find_doubt(inventory)) else {}),
+            **dict(sorted(metadata.labels.items())),
+        },
         first_seen=metadata.creation_timestamp or "",
         last_seen=metadata.creation_timestamp or "",
     )
+
+
+def find_doubt(inventory: MachineInventory) -> str:
+    """Why this may not be one machine, and the only one; empty if nobody doubts it."""
+    condition = find_condition(inventory.status.conditions, "IdentityUnique")
+    return condition.message if condition is not None and condition.status == "False" else ""
 
 
 _FROM_INVENTORY = (
@@ -75,7 +90,7 @@ _FROM_INVENTORY = (
 def _phase(inventory: MachineInventory, said: Report | None, *, silent_for: float) -> tuple[HostPhase, str]:
     """The one word for a host's state, most urgent first, and the sentence behind it."""
     if inventory.approval == "pending":
-        return "Pending approval", "proved its identity and waits for a person"
+        return "Pending approval", _describe_waiting(inventory)
     if inventory.approval == "rejected":
         condition = find_condition(inventory.status.conditions, "Approved")
         said_why = inventory.metadata.annotations.get(REJECTION_REASON, "")
@@ -97,6 +112,18 @@ def _phase(inventory: MachineInventory, said: Report | None, *, silent_for: floa
             return "Failed", transaction.reason
         case "committed":
             return "Ready", ""
+
+
+def _describe_waiting(inventory: MachineInventory) -> str:
+    """What is still missing: a person, or the second of two; and what that person should look at first."""
+    first = inventory.metadata.annotations.get(FIRST_APPROVED_BY, "")
+    needed = inventory.metadata.annotations.get(APPROVALS_NEEDED) == "2"
+    if first:
+        text = f"approved by {first}; another person must agree"
+    else:
+        text = f"proved its identity and waits for {'two people' if needed else 'a person'}"
+    doubt = find_doubt(inventory)
+    return f"{text}; {doubt}" if doubt else text
 
 
 def _seconds_between(then: str, now: datetime) -> float:
