@@ -56,7 +56,7 @@ def fetch(
             if total > limit:
                 raise UrlUnreadable(f"{url} has {total} bytes; {limit} are read")
             on_read(0, total)
-            while piece := response.read(PIECE_BYTES):
+            while piece := response.read1(PIECE_BYTES):  # what there is: a drip never fills a piece
                 done += len(piece)
                 if done > limit:
                     raise UrlUnreadable(f"{url} is larger than the {limit} bytes that are read")

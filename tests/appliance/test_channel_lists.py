@@ -4,6 +4,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,7 +30,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 class Site(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        status = {"/list": 200, "/large": 200, "/slow": 200, "/away": 302}.get(self.path, 404)
+        status = {"/list": 200, "/large": 200, "/slow": 200, "/drip": 200, "/away": 302}.get(self.path, 404)
         self.send_response(status)
         if status == 302:
             self.send_header("Location", "/list")
@@ -40,6 +41,11 @@ class Site(BaseHTTPRequestHandler):
             for _ in range(200):
                 self.wfile.write(b" " * 65536)
                 time.sleep(0.02)
+        elif self.path == "/drip":
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b" ")
+                    time.sleep(0.01)
         else:
             self.wfile.write(b"[]")
 
@@ -95,9 +101,10 @@ def test_an_answer_that_is_no_list_is_refused(
         ChannelLists(registry, MIRROR).read(ListAddress(f"{site}{path}"))
 
 
-def test_a_server_that_only_drips_is_given_up(registry: Registry, site: str) -> None:
+@pytest.mark.parametrize("path", ["/slow", "/drip"])
+def test_a_server_that_only_drips_is_given_up(registry: Registry, site: str, path: str) -> None:
     with pytest.raises(ListUnreadable, match=r"longer than 0\.1 s"):
-        ChannelLists(registry, MIRROR).read(ListAddress(f"{site}/slow", timeout=timedelta(seconds=0.1)))
+        ChannelLists(registry, MIRROR).read(ListAddress(f"{site}{path}", timeout=timedelta(seconds=0.1)))
 
 
 @pytest.mark.parametrize("uri", ["file:///etc/passwd", "ftp://10.0.0.9/list", "http://127.0.0.1:1/list"])
