@@ -211,7 +211,7 @@ def _next_entry(before: Entry, seen: Observation, hardware: Hardware) -> Entry:
         serial=hardware.facts.get("serial", before.serial),
         manufacturer=hardware.facts.get("manufacturer", before.manufacturer),
         product=hardware.facts.get("product", before.product),
-        macs=hardware.macs if hardware.says_nics else before.macs,
+        macs=before.macs if hardware.nics is None else hardware.macs,
         addresses=_next_addresses(before, seen),
         last_seen=seen.at if is_newest else before.last_seen,
         last_source=seen.source if is_newest else before.last_source,
@@ -350,10 +350,10 @@ def _render_texts(
     entry: Entry, hardware: Hardware, aliases: Sequence[str], notes: Sequence[Note]
 ) -> tuple[str, ...]:
     """The columns of the search; a MAC is found in both of its usual forms."""
-    parts = [str(part) for part in (*hardware.nics, *hardware.disks)]
+    parts = [str(part) for part in hardware.parts]
     return (
         " ".join((entry.name, *aliases)),
-        " ".join(filter(None, (entry.serial, *(part.serial for part in hardware.disks)))),
+        " ".join(filter(None, (entry.serial, *(part.serial for part in hardware.disks or ())))),
         " ".join((*entry.macs, *(mac.replace(":", "") for mac in entry.macs))),
         " ".join(entry.addresses),
         entry.asset_tag,

@@ -21,7 +21,8 @@ PLACEHOLDERS = frozenset(
         *("chassis serial number", "base board serial number", "not available", "123456789", "0123456789"),
     )
 )
-MEMORY_SLACK = 256 * 1024 * 1024  # what kernels keep for themselves differs between their versions
+# What kernels and firmware keep of the memory for themselves differs between their versions.
+MEMORY_SLACK, MEMORY_SLACK_SHARE = 512 * 1024 * 1024, 0.03
 
 # Where each fact may stand: dmidecode's names first, then SystemDataV2's, then the old clients'.
 FACTS: Mapping[str, tuple[tuple[str, ...], ...]] = {
@@ -41,13 +42,14 @@ FACTS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 }
 NIC_PLACES = (("Network", "NICs"), ("System Data", "Network"))
 DISK_PLACES = (("Storage", "Disks"), ("System Data", "Block Devices"))
+MODULES = ("Memory", "Modules")
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A NIC or disk. `serial` is what it can be told by; `traits` what else is known of it."""
+    """A NIC, disk or memory module. `serial` is what it can be told by; `traits` what else is known of it."""
 
     type: str
     slot: str
@@ -60,16 +62,21 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
+    """None for parts of which nothing was said."""
+
     facts: Mapping[str, str]
-    nics: tuple[Part, ...]
-    disks: tuple[Part, ...]
-    says_nics: bool = False
-    says_disks: bool = False
+    nics: tuple[Part, ...] | None
+    disks: tuple[Part, ...] | None
+    modules: tuple[Part, ...] | None
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return (*(self.nics or ()), *(self.disks or ()), *(self.modules or ()))
 
     @property
     def macs(self) -> list[str]:
         """Burned-in addresses; those that software chose tell nothing of the machine."""
-        found = [part.serial for part in self.nics if _MAC.fullmatch(part.serial)]
+        found = [part.serial for part in self.nics or () if _MAC.fullmatch(part.serial)]
         return sorted({mac for mac in found if not int(mac[:2], 16) & 0b11 and mac != "00:00:00:00:00:00"})
 
 
@@ -87,12 +94,12 @@ def read_hardware(tree: Tree) -> Hardware:
         name: value for name, places in FACTS.items() if (value := _first(tree, places)) and _is_said(value)
     }
     nics, disks = _entries(tree, NIC_PLACES), _entries(tree, DISK_PLACES)
+    modules = _branch(tree, MODULES)
     return Hardware(
         facts,
-        tuple(_read_nic(nic) for nic in nics or () if _text(nic, "IsVirtual") != "true"),
-        tuple(_read_disk(disk) for disk in disks or () if _is_fixed(disk)),
-        nics is not None,
-        disks is not None,
+        None if nics is None else tuple(_read_nic(nic) for nic in nics if _text(nic, "IsVirtual") != "true"),
+        None if disks is None else tuple(_read_disk(disk) for disk in disks if _is_fixed(disk)),
+        None if modules is None else tuple(_read_modules(modules)),
     )
 
 
@@ -105,8 +112,9 @@ def compare(before: Hardware, after: Hardware) -> list[Change]:
     """What happened to the machine in between."""
     return [
         *_compare_facts(before.facts, after.facts),
-        *(_compare_parts(before.nics, after.nics) if before.says_nics and after.says_nics else ()),
-        *(_compare_parts(before.disks, after.disks) if before.says_disks and after.says_disks else ()),
+        *_compare_parts(before.nics, after.nics),
+        *_compare_parts(before.disks, after.disks),
+        *_compare_parts(before.modules, after.modules),
     ]
 
 
@@ -116,14 +124,17 @@ def _compare_facts(before: Mapping[str, str], after: Mapping[str, str]) -> Itera
         if not old or not new or old == new:
             continue
         if name == "memory":
-            if abs(_number(old) - _number(new)) > MEMORY_SLACK:
+            slack = max(MEMORY_SLACK, MEMORY_SLACK_SHARE * _number(old))
+            if abs(_number(old) - _number(new)) > slack:
                 yield Change("changed", name, _size(old), _size(new))
         else:
             yield Change("changed", name, old, new)
 
 
-def _compare_parts(before: tuple[Part, ...], after: tuple[Part, ...]) -> Iterator[Change]:
+def _compare_parts(before: tuple[Part, ...] | None, after: tuple[Part, ...] | None) -> Iterator[Change]:
     """Parts are told by their serial first, so that a part which only got another name is the same one."""
+    if before is None or after is None:
+        return
     known = {part.serial for part in after if part.serial}
     gone = {part.slot: part for part in before if not part.serial or part.serial not in known}
     held = {part.serial for part in before if part.serial}
@@ -141,6 +152,8 @@ def _compare_parts(before: tuple[Part, ...], after: tuple[Part, ...]) -> Iterato
 
 def _differ(old: Part, new: Part) -> bool:
     """Whether two parts in one place are surely two: only what both say counts."""
+    if old.traits.get("wwn") and old.traits.get("wwn") == new.traits.get("wwn"):
+        return False
     if old.serial and new.serial:
         return old.serial != new.serial
     return any(old.traits[key] != new.traits[key] for key in old.traits.keys() & new.traits.keys())
@@ -155,7 +168,19 @@ def _read_disk(disk: Tree) -> Part:
     serial = next(
         (value for key in ("SerialNumber", "Serial", "WWN") if _is_said(value := _text(disk, key))), ""
     )
-    return Part("disk", _text(disk, "Name"), serial, _traits(disk, model="Model", size="Size"))
+    return Part("disk", _text(disk, "Name"), serial, _traits(disk, model="Model", size="Size", wwn="WWN"))
+
+
+def _read_modules(modules: Tree) -> Iterator[Part]:
+    """Memory modules, told by the slot that they are in where firmware does not know their serials."""
+    for number, module in modules.items():
+        if isinstance(module, dict):
+            serial = _text(module, "SerialNumber")
+            slot = next(
+                (name for key in ("Location", "Label") if _is_said(name := _text(module, key))), number
+            )
+            traits = _traits(module, model="Vendor", size="SizeBytes")
+            yield Part("memory module", slot, serial if _is_said(serial) else "", traits)
 
 
 def _is_fixed(disk: Tree) -> bool:

@@ -51,6 +51,16 @@ def test_changed_firmware_and_memory_are_changes() -> None:
     ]
 
 
+def test_a_replaced_memory_module_is_told_by_its_slot() -> None:
+    def memory(serial: str) -> dict[str, JSON]:
+        module: JSON = {"Location": "DIMM_A1", "SerialNumber": serial, "SizeBytes": "8000000000"}
+        return facts(Memory={"Modules": {"0": module}})
+
+    assert changes(memory("M1"), memory("M2")) == [
+        Change("replaced", "memory module DIMM_A1", "M1 8 GB", "M2 8 GB")
+    ]
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -58,6 +68,14 @@ def test_changed_firmware_and_memory_are_changes() -> None:
         pytest.param(facts("unknown"), facts("S1"), id="a fact that is known now"),
         pytest.param(facts(disks=[disk("sda")]), facts(disks=[disk("sda", "S1")]), id="a serial learned"),
         pytest.param(facts(disks=[disk("sda", "S1")]), facts(), id="a tree without disks"),
+        pytest.param(
+            facts(disks=[disk("sda", WWN="0x5")]),
+            facts(disks=[disk("sda", "S1", WWN="0x5")]),
+            id="a serial learned of a disk known by its WWN",
+        ),
+        pytest.param(
+            facts(Memory={"Modules": ""}), facts(Memory={"Modules": {"0": {}}}), id="modules learned"
+        ),
         pytest.param(facts(), facts(disks=[disk("sda", "S1")]), id="the first tree with disks"),
         pytest.param(
             facts(nics=[nic("eth0", MAC_1), nic("eth1", MAC_2)]),
@@ -91,8 +109,8 @@ def test_a_tree_of_nonsense_says_nothing() -> None:
     )
 
     assert not hardware.facts
-    assert not hardware.nics
-    assert not hardware.says_disks
+    assert not hardware.parts
+    assert hardware.disks is None
 
 
 def test_only_burned_in_addresses_tell_a_machine() -> None:
@@ -116,4 +134,4 @@ def test_old_clients_trees_are_read_too() -> None:
         }
     )
 
-    assert (hardware.macs, [part.slot for part in hardware.disks]) == ([MAC_1], ["sda"])
+    assert (hardware.macs, [part.slot for part in hardware.disks or ()]) == ([MAC_1], ["sda"])
