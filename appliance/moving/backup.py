@@ -5,6 +5,7 @@ small files of the data folder. It holds keys in the clear unless it is sealed w
 (`appliance.moving.sealing`). The mirror's blobs are not in it: they come again from the bundles.
 """
 
+import fcntl
 import hashlib
 import io
 import os
@@ -198,21 +199,26 @@ def _render_tar(members: Iterable[tuple[str, bytes, int]]) -> Iterator[bytes]:
 
 
 def _write_whole(output: Path, chunks: Iterator[bytes], passphrase: bytes) -> None:
-    temporary = output.with_name(f".{output.name}.{os.urandom(4).hex()}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
-        with os.fdopen(descriptor, "wb") as file:
+    temporary = output.with_name(f".{output.name}.making")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+    with os.fdopen(descriptor, "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise TargetInUse(f"{output} is being made already", hint="wait for it") from error
+        try:
+            file.truncate(0)  # what one left that was cut off
             if passphrase:
                 seal(chunks, file, passphrase)
             else:
                 file.writelines(chunks)
             file.flush()
             os.fsync(file.fileno())
-        os.link(temporary, output)  # unlike a rename it never replaces what came in between
-    except FileExistsError as error:
-        raise TargetInUse(f"{output} is there already", hint="give another name") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+            if output.exists():
+                raise TargetInUse(f"{output} came into being meanwhile", hint="give another name")
+            temporary.rename(output)  # no link: sticks have FAT
+        finally:
+            temporary.unlink(missing_ok=True)
     sync_directory(output.parent)
 
 

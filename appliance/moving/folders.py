@@ -10,7 +10,6 @@ import fcntl
 import os
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable, Container, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -76,7 +75,8 @@ def restore(path: Path, data: Path, *, passphrase: bytes = b"", signer: str = ""
         raise TargetInUse(f"{data} is not empty", hint="restore into a new folder, then start it there")
     with writing(data.parent):
         data.parent.mkdir(parents=True, exist_ok=True)
-    with writing(data), _made_aside(data) as making:
+    aside = data.with_name(f".{data.name}.restoring")
+    with writing(data), _held(aside, f"another restore into {data}") as making:
         write_files(backup, making)
         above = backup.contents.revision + 1
         asyncio.run(_adopt(making / DATABASE, backup.objects, above=above))
@@ -190,8 +190,9 @@ def _read_database(path: Path) -> list[Document]:
         async with SqliteStore.open(copy) as store:
             return await read_all(store)
 
-    with writing(path.parent), tempfile.TemporaryDirectory(dir=path.parent, prefix=".backup-") as folder:
-        copy = Path(folder) / DATABASE
+    data = path.parent
+    with writing(data), _held(data / ".backup", f"another backup of {data}") as folder:
+        copy = folder / DATABASE
         os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE))
         with (
             contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as source,
@@ -204,19 +205,18 @@ def _read_database(path: Path) -> list[Document]:
 
 
 @contextlib.contextmanager
-def _made_aside(data: Path) -> Iterator[Path]:
-    """A private folder beside `data`, gone at the end unless it was renamed.
+def _held(making: Path, what: str) -> Iterator[Path]:
+    """A private folder to work in, gone at the end unless it was renamed.
 
-    What a restore left that was cut off is cleared away. Raises TargetInUse while another one works in it.
+    What was left in it by one that was cut off is cleared away. Raises TargetInUse while it is in use.
     """
-    making = data.with_name(f".{data.name}.restoring")
     making.mkdir(mode=0o700, exist_ok=True)
     held = os.open(making, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise TargetInUse(f"another restore into {data} is under way", hint="wait for it") from error
+            raise TargetInUse(f"{what} is under way", hint="wait for it") from error
         for path in making.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         try:

@@ -5,6 +5,7 @@ Each command runs as its own process and is killed at a moment spread over the t
 
 import asyncio
 import base64
+import fcntl
 import json
 import os
 import random
@@ -18,6 +19,8 @@ from pathlib import Path
 import pytest
 
 from appliance.moving import folders
+from appliance.moving.backup import read_backup
+from appliance.moving.errors import TargetInUse
 from appliance.moving.objects import for_another_store
 from appliance.moving.place import find_place
 from appliance.moving.stores import read_all
@@ -141,7 +144,36 @@ def test_a_disk_that_is_full_stops_a_backup_with_a_sentence_and_leaves_nothing(
 
     assert "defect" not in refusal["hint"]
     assert list((tmp_path / "stick").iterdir()) == []
-    assert not list(fleet.glob(".backup-*"))
+    assert not (fleet / ".backup").exists()
+
+
+def test_backups_that_are_killed_leave_nothing_behind_the_next(fleet: Path, tmp_path: Path) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    words = command("backup", stick / "saved", "--data", fleet)
+    whole = seconds_of(command("backup", tmp_path / "undisturbed", "--data", fleet))
+
+    for number in range(KILLS):
+        kill_in_the_middle(words, whole * (0.5 + 0.5 * number / KILLS))
+        (stick / "saved").unlink(missing_ok=True)
+    folders.back_up(fleet, stick / "saved", site="north")
+
+    assert [path.name for path in stick.iterdir()] == ["saved"]
+    assert not (fleet / ".backup").exists()
+    assert read_backup(stick / "saved").contents.objects["MachineInventory"] == HOSTS + 1
+
+
+def test_two_backups_at_once_do_not_get_into_each_others_way(fleet: Path, tmp_path: Path) -> None:
+    (fleet / ".backup").mkdir()
+    held = os.open(fleet / ".backup", os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(TargetInUse, match="another backup"):
+            folders.back_up(fleet, tmp_path / "saved", site="north")
+    finally:
+        os.close(held)
+
+    assert (fleet / ".backup").exists()
 
 
 def run_limited(words: Sequence[str], size: int) -> dict[str, str]:
