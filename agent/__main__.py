@@ -81,6 +81,12 @@ def _add_register_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--registration-ca-cert", default="", metavar="FILE", help="a file, or the PEM itself"
     )
+    parser.add_argument(
+        "--discover", action="store_true", help="without a registration: show a code and wait to be paired"
+    )
+    parser.add_argument(
+        "--interface", action="append", default=[], metavar="ADDRESS", help="announce only this address"
+    )
     parser.add_argument("--emulate-tpm", action="store_true")
     parser.add_argument("--emulated-tpm-seed", type=int, default=1, metavar="N")
     parser.add_argument("--label", action="append", default=[], metavar="KEY=VALUE[,…]", type=_parse_labels)
@@ -157,6 +163,8 @@ def _register_options(options: argparse.Namespace) -> commands.RegisterOptions:
         labels={key: value for labels in options.label for key, value in labels.items()},
         image=options.image,
         overwrite=options.overwrite,
+        discover=options.discover,
+        interfaces=options.interface,
         first_delay=min(1.0, options.retry_seconds),
         max_delay=options.retry_seconds,
     )

@@ -1,10 +1,11 @@
 """What each command of `skerry-agent` does, given its options: the doors put together, one story each."""
 
 import logging
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -52,6 +53,7 @@ log = logging.getLogger("agent")
 REGISTRATION_PATHS = ("/oem/registration/config.yaml", "/run/initramfs/live/livecd-cloud-config.yaml")
 LIVE_STATE_PATH = "/tmp/registration/state.yaml"  # noqa: S108 - upstream's name, below the host's root
 LABELS_PATH = "/etc/elemental/labels.yaml"
+PAIRED_PATH = "/run/skerry/registration.yaml"  # as long as this boot lasts; an installation keeps its own
 MAX_FILE_BYTES = 256 * 1024
 
 
@@ -69,6 +71,8 @@ class RegisterOptions:
     overwrite: bool = False
     first_delay: float = 1.0
     max_delay: float = 30.0
+    discover: bool = False
+    interfaces: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +215,7 @@ def _register(machine: Machine, options: RegisterOptions, *, state_path: Path) -
     from agent.admission import wait_for_admission
     from agent.register import register_host
 
+    options, is_paired = _pair_if_alone(machine, options)
     registration = _read_registration(machine.host, options)
     labels = {**_read_labels(machine.host), **options.labels}
     with _announcing_arrival(machine, towards=registration.url):
@@ -221,11 +226,39 @@ def _register(machine: Machine, options: RegisterOptions, *, state_path: Path) -
                 state_path=state_path,
                 labels=labels,
                 software=read_version(),
+                only_its_ca=is_paired,
             ),
             stop=machine.stop,
             first_delay=options.first_delay,
             max_delay=options.max_delay,
         )
+
+
+def _pair_if_alone(machine: Machine, options: RegisterOptions) -> tuple[RegisterOptions, bool]:
+    """The options with the registration of an appliance that knew our code, where nothing else names one."""
+    host = machine.host
+    paired = host.path(PAIRED_PATH)
+    is_told = options.config_path or options.url or any(host.path(at).is_file() for at in REGISTRATION_PATHS)
+    if is_told or not (options.discover or paired.is_file()):
+        return options, False
+    if not paired.is_file():
+        from agent.discovery import pair_here
+
+        registration = pair_here(
+            host,
+            version=read_version(),
+            interfaces=options.interfaces,
+            stop=machine.stop,
+            show=show_on_screen,
+        )
+        make_directories(paired.parent, mode=0o700)
+        write_durably(paired, render_registration(registration), mode=0o600)
+    return replace(options, config_path=str(paired)), True
+
+
+def show_on_screen(text: str) -> None:
+    """On the console that whoever stands before the machine sees."""
+    print(f"\n{text}\n", file=sys.stderr, flush=True)
 
 
 def _read_registration(host: Host, options: RegisterOptions) -> Registration:
@@ -234,7 +267,7 @@ def _read_registration(host: Host, options: RegisterOptions) -> Registration:
     if urlsplit(registration.url).scheme not in ("http", "https"):
         raise ConfigInvalid(
             "no registration URL is known",
-            hint="give --registration-url, or put the registration document at "
+            hint="give --registration-url, or --discover, or put the registration document at "
             + " or ".join(REGISTRATION_PATHS),
         )
     return registration

@@ -4,7 +4,6 @@ What is said is read by anybody on the link: no serial beyond its tail, no token
 an address to try; the CA that came with the medium decides whether to believe it.
 """
 
-import hashlib
 import logging
 import socket
 import threading
@@ -13,9 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+import ifaddr
 from zeroconf import Error, IPVersion, ServiceBrowser, ServiceInfo, ServiceListener, Zeroconf
 
+from agent.errors import Denied
 from agent.host import Host
+from agent.pairing_listener import Show, listen
+from agent.protocol.client_config import Registration
 from agent.protocol.discovery import (
     CURRENT_TXT_VERSION,
     MAX_TXT_PAIR_BYTES,
@@ -23,16 +26,20 @@ from agent.protocol.discovery import (
     REGISTRATION_SERVICE,
     TXT_ID,
     TXT_MODEL,
+    TXT_PAIRING,
     TXT_PATH,
     TXT_SERIAL_TAIL,
     TXT_SOFTWARE,
     TXT_STATE,
     TXT_VERSION,
     HostState,
+    render_link_id,
 )
 
 log = logging.getLogger("agent")
 
+# Made by container runtimes and k3s; their addresses mean nothing on the floor.
+VIRTUAL_INTERFACES = ("cni", "flannel", "veth", "docker", "br-", "kube-ipvs")
 DISCARD_PORT = 9  # the service offers nothing to connect to
 
 
@@ -52,7 +59,7 @@ def describe_host(host: Host, *, state: HostState, version: str) -> dict[str, st
     identity = host.read_text("/sys/class/dmi/id/product_uuid") or serial or socket.gethostname()
     texts = {
         TXT_VERSION: CURRENT_TXT_VERSION,
-        TXT_ID: hashlib.sha256(f"skerry-node:{identity}".encode()).hexdigest()[:16],
+        TXT_ID: render_link_id(identity),
         TXT_STATE: state,
         TXT_SOFTWARE: version,
         TXT_MODEL: host.read_text("/sys/class/dmi/id/product_name"),
@@ -64,7 +71,12 @@ def describe_host(host: Host, *, state: HostState, version: str) -> dict[str, st
 
 @contextmanager
 def announce(
-    name: str, texts: Mapping[str, str], *, addresses: Sequence[str], interfaces: Sequence[str] = ()
+    name: str,
+    texts: Mapping[str, str],
+    *,
+    addresses: Sequence[str],
+    interfaces: Sequence[str] = (),
+    port: int = DISCARD_PORT,
 ) -> Iterator[None]:
     """Announce this host while the body runs. mDNS that cannot be used is logged, never fatal."""
     if not addresses:
@@ -81,7 +93,7 @@ def announce(
         info = ServiceInfo(
             NODE_SERVICE,
             f"{name}.{NODE_SERVICE}",
-            port=DISCARD_PORT,
+            port=port,
             addresses=[socket.inet_aton(address) for address in addresses],
             properties=dict(texts),
             server=f"{name}.local.",
@@ -101,6 +113,42 @@ def _speak(zeroconf: Zeroconf, info: ServiceInfo) -> None:
         zeroconf.register_service(info, allow_name_change=True)
     except (OSError, Error) as error:
         log.info("mDNS: cannot announce %s: %s", info.name, error)
+
+
+def pair_here(
+    host: Host, *, version: str, interfaces: Sequence[str], stop: threading.Event, show: Show
+) -> Registration:
+    """Announce a host that belongs to nobody, show its code, return what the appliance that knew it said.
+
+    Announced anew whenever our addresses change: a cable is often plugged in last. Raises Denied when
+    stopped.
+    """
+    texts = {**describe_host(host, state="live", version=version), TXT_PAIRING: "1"}
+    name = f"new-{texts[TXT_ID][:8]}"
+    with listen(texts[TXT_ID], name, show=show) as listening:
+        while True:
+            addresses = list(interfaces) or find_own_addresses()
+
+            def is_over(known: Sequence[str] = addresses) -> bool:
+                return stop.is_set() or not (interfaces or find_own_addresses() == known)
+
+            with announce(name, texts, addresses=addresses, port=listening.port):
+                paired = listening.wait(is_over)
+            if paired is not None:
+                return paired.registration
+            if stop.is_set():
+                raise Denied("waiting for an appliance was stopped before one knew the code")
+
+
+def find_own_addresses() -> list[str]:
+    """The IPv4 addresses of real interfaces; loopback and what containers make means nothing to others."""
+    return sorted(
+        str(address.ip)
+        for adapter in ifaddr.get_adapters()
+        if adapter.nice_name != "lo" and not adapter.nice_name.startswith(VIRTUAL_INTERFACES)
+        for address in adapter.ips
+        if address.is_IPv4
+    )
 
 
 def find_appliances(*, seconds: float, interfaces: Sequence[str] = ()) -> list[FoundAppliance]:

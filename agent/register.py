@@ -90,6 +90,7 @@ def register_host(
     software: str,
     from_scratch: bool = False,
     open_tpm: OpenTpm | None = None,
+    only_its_ca: bool = False,
 ) -> Outcome:
     """Register this host and remember it. `from_scratch` ignores what was remembered, as a reset does.
 
@@ -113,6 +114,7 @@ def register_host(
             annotations=read_annotations(host, software=software),
             labels=labels,
             updating=state.is_registered and not from_scratch,
+            only_its_ca=only_its_ca,
         )
     finally:
         if isinstance(identity, TpmIdentity):
@@ -131,12 +133,16 @@ def register(
     labels: Mapping[str, str] | None = None,
     updating: bool = False,
     timeout: float = TIMEOUT_SECONDS,
+    only_its_ca: bool = False,
 ) -> Outcome:
-    """One attempt over the network, within `timeout` seconds as a whole. Raises Unreachable, Denied."""
+    """One attempt over the network, within `timeout` seconds as a whole. Raises Unreachable, Denied.
+
+    `only_its_ca` trusts the registration's CA and no root of the system, as a paired host must.
+    """
     with WebSocket(
         registration.url,
         headers={"Authorization": authorize(identity)},
-        trust=trust(registration.ca_cert) if registration.ca_cert else None,
+        trust=trust(registration.ca_cert, alone=only_its_ca) if registration.ca_cert else None,
         timeout=timeout,
         max_bytes=MAX_MESSAGE_BYTES,
     ) as connection:
@@ -242,9 +248,9 @@ def name_method(identity: Identity) -> str:
     return identity.tpm.auth if isinstance(identity, TpmIdentity) else identity.auth
 
 
-def trust(ca_cert: str) -> ssl.SSLContext:
-    """The system's roots and the registration's own CA, host names checked. Raises ConfigInvalid."""
-    context = ssl.create_default_context()
+def trust(ca_cert: str, *, alone: bool = False) -> ssl.SSLContext:
+    """The registration's CA, beside the system's roots or alone; names are checked. Raises ConfigInvalid."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if alone else ssl.create_default_context()
     if ca_cert:
         try:
             context.load_verify_locations(cadata=ca_cert)

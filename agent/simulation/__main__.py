@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         labels=dict(label.split("=", 1) for label in options.label),
         fast=options.speed == "fast",
         discovery=options.discovery,
+        interfaces=tuple(options.interface),
     )
     Machine(machine, stop=stop).run()
     return 0
@@ -43,7 +44,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dir", type=Path, required=True, help="where the machine lives")
     parser.add_argument("--name", required=True)
-    parser.add_argument("--registration-url", required=True, metavar="URL")
+    parser.add_argument("--registration-url", default="", metavar="URL")
+    parser.add_argument("--interface", action="append", default=[], metavar="ADDRESS")
     parser.add_argument("--ca-cert", "--ca-file", type=Path, metavar="FILE")
     parser.add_argument("--seed", type=int, required=True, metavar="N", help="of the emulated TPM")
     parser.add_argument("--speed", choices=("fast", "real"), default="real")

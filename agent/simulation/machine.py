@@ -38,7 +38,7 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class MachineOptions:
-    """What a machine is made of and whom its medium registers with."""
+    """What a machine is made of and whom its medium registers with; without a URL it waits to be paired."""
 
     directory: Path
     name: str
@@ -48,6 +48,7 @@ class MachineOptions:
     labels: dict[str, str] = field(default_factory=dict)
     fast: bool = False
     discovery: bool = True
+    interfaces: tuple[str, ...] = ()
 
 
 class Machine:
@@ -115,7 +116,11 @@ class Machine:
         common = ["--root", str(options.directory / "root")]
         if boot.mode != "live":
             return [*common, "run"]
-        flags = ["--registration-url", options.registration_url, "--emulate-tpm"]
+        flags = (
+            ["--registration-url", options.registration_url] if options.registration_url else ["--discover"]
+        )
+        flags += [word for address in options.interfaces for word in ("--interface", address)]
+        flags += ["--emulate-tpm"]
         flags += ["--emulated-tpm-seed", str(options.seed)]
         if options.ca_file:
             flags += ["--registration-ca-cert", options.ca_file]

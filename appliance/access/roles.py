@@ -63,7 +63,9 @@ _OPERATOR = (
     PolicyRule(verbs=_WRITE, api_groups=_DECLARED, resources=["*"]),
     PolicyRule(verbs=[*_READ, *_WRITE], api_groups=[""], resources=["secrets", "configmaps", "events"]),
     PolicyRule(
-        verbs=["create", "update"], api_groups=[CONTROL_GROUP], resources=["hosts", "operations", "inventory"]
+        verbs=["create", "update"],
+        api_groups=[CONTROL_GROUP],
+        resources=["hosts", "inbox", "operations", "inventory"],
     ),
 )
 _ADMIN = (

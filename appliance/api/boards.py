@@ -9,10 +9,11 @@ from typing import Literal
 
 import msgspec
 
+from agent.protocol.discovery import TXT_ID, TXT_PAIRING, render_link_id
 from appliance.api.contract import HOSTS, HostView, InboxEntry, Reply, WatchEvent
 from appliance.api.views import host_view, waiting_entry
 from appliance.resources.host_report import HOST_REPORT, HostReport
-from appliance.resources.machine_inventory import MACHINE_INVENTORY, MachineInventory
+from appliance.resources.machine_inventory import MACHINE_INVENTORY, SYSTEM_UUID, MachineInventory
 from appliance.resources.meta import Document, Kind, decode
 from appliance.store.base import Event
 
@@ -80,11 +81,16 @@ class InboxBoard:
     def __init__(self) -> None:
         self._waiting: dict[str, InboxEntry] = {}
         self._found: dict[str, InboxEntry] = {}
+        self._registered: dict[Key, str] = {}  # the id that a registered machine is heard by
 
     def feed(self, document: Document, *, is_deleted: bool = False) -> None:
         """Take in one MachineInventory."""
         inventory = decode(MachineInventory, document)
         entry = waiting_entry(inventory)
+        uuid = inventory.metadata.annotations.get(SYSTEM_UUID, "")
+        self._registered.pop(_key(document), None)
+        if uuid and not is_deleted:
+            self._registered[_key(document)] = render_link_id(uuid)
         if is_deleted or inventory.approval != "pending":
             self._waiting.pop(entry.id, None)
         else:
@@ -95,8 +101,17 @@ class InboxBoard:
         self._found = {entry.id: entry for entry in found}
 
     def entries(self) -> dict[str, InboxEntry]:
-        """Who waits for a person comes first."""
-        return {**dict(sorted(self._waiting.items())), **self._found}
+        """Who waits for a person comes first. One machine is one entry: what registered is not found as well,
+
+        unless it waits to be paired, as one does whose disk was emptied.
+        """
+        registered = set(self._registered.values())
+        found = {
+            key: entry
+            for key, entry in self._found.items()
+            if entry.details.get(TXT_PAIRING) == "1" or entry.details.get(TXT_ID) not in registered
+        }
+        return {**dict(sorted(self._waiting.items())), **found}
 
 
 def next_events(kind: str, told: Mapping[str, Reply], now: Mapping[str, Reply]) -> Iterator[WatchEvent]:

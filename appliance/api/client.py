@@ -35,6 +35,8 @@ from appliance.api.contract import (
     IssueUser,
     OperationList,
     OperationView,
+    PairedView,
+    PairRequest,
     RejectRequest,
     StartOperation,
     TrustedKey,
@@ -135,6 +137,10 @@ class Client:
 
     def inbox(self) -> list[InboxEntry]:
         return self._read(InboxList, "GET", f"{PREFIX}/inbox").items
+
+    def pair(self, id: str, code: str, registration: str, namespace: str = DEFAULT_NAMESPACE) -> PairedView:
+        body = PairRequest(id=id, code=code, registration=registration, namespace=namespace)
+        return self._read(PairedView, "POST", f"{PREFIX}/inbox/pair", body=body)
 
     def approve(self, name: str, namespace: str = DEFAULT_NAMESPACE, *, by: str = "") -> HostView:
         body = ApproveRequest(by=by)

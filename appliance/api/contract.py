@@ -151,6 +151,24 @@ class InboxList(Reply, frozen=True, kw_only=True):
     api_version: str = API_VERSION
 
 
+class PairRequest(Request, frozen=True, kw_only=True):
+    """`id` is what the machine is heard by, its id or its name; `code` is what stands on its screen."""
+
+    id: str
+    code: str
+    registration: str
+    namespace: str = DEFAULT_NAMESPACE
+
+
+class PairedView(Reply, frozen=True, kw_only=True):
+    """The machine that took the registration; it registers next."""
+
+    id: str
+    name: str
+    address: str
+    registration: str
+
+
 class ApproveRequest(Request, frozen=True, kw_only=True):
     by: str = ""
 

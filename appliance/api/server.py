@@ -62,6 +62,7 @@ class Control:
     trust_directory: Path
     users: UserDesk
     is_ready: Callable[[], bool]
+    pair: Callable[[c.PairRequest], Awaitable[c.PairedView]] | None = None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
@@ -143,6 +144,11 @@ class ControlApi:
 
     async def list_inbox(self, request: web.Request, _: None) -> c.InboxList:
         return c.InboxList(items=list((await self._watching().inbox()).values()))
+
+    async def pair_machine(self, request: web.Request, body: c.PairRequest) -> c.PairedView:
+        if self._control.pair is None:
+            raise BadRequest("Discovery is off on this appliance.", hint="Leave out --no-discovery.")
+        return await self._control.pair(body)
 
     # --- bundles
 

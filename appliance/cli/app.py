@@ -65,7 +65,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(trusting.trust_app, name="trust")
 trusting.add_commands(registrations.app)
 app.add_typer(k3s.app, name="k3s")
-discover.add_commands(app)
+app.add_typer(discover.app, name="discover")
 topics.add_commands(app)
 
 

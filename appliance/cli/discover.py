@@ -1,21 +1,22 @@
-"""`discover`: which appliances and machines can be heard on this network, asked by mDNS from here."""
+"""`discover`: which appliances and machines can be heard from here; `discover pair`: take one in that is."""
 
 import time
 from typing import Annotated, Any
 
 import typer
 
-from appliance.cli.options import OutputOption
+from appliance.cli.options import Namespace, OutputOption, Server, choose_namespace, connect
 from appliance.cli.output import Output, print_data, print_lines, print_table, talk
 
 HEADERS = ("NAME", "KIND", "ADDRESS", "DETAILS")
 
 
-def add_commands(app: typer.Typer) -> None:
-    app.command()(discover)
+app = typer.Typer(help="Who can be heard on this network, and taking in a machine that was.")
 
 
+@app.callback(invoke_without_command=True)
 def discover(
+    context: typer.Context,
     seconds: Annotated[float, typer.Option("--seconds", min=0.1, max=60, help="How long to listen.")] = 3,
     interface: Annotated[
         list[str] | None, typer.Option("--interface", metavar="ADDRESS", help="Only on this address of ours.")
@@ -23,6 +24,8 @@ def discover(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Listen for appliances and machines. What is heard is not proved: anybody can say anything."""
+    if context.invoked_subcommand is not None:
+        return
     heard = listen(seconds, interface or ["0.0.0.0"])  # noqa: S104 - a wildcard to choose from, not bound
     if output in (Output.JSON, Output.YAML):
         print_data({"apiVersion": "skerry.dev/v1", "kind": "DiscoveryList", "items": heard}, output)
@@ -36,6 +39,28 @@ def discover(
             details = ", ".join(f"{key}={value}" for key, value in each["details"].items())
             rows.append([each["name"], each["kind"], each["address"], details])
         print_table(HEADERS, rows)
+
+
+@app.command("pair")
+def pair_machine(
+    machine: Annotated[str, typer.Argument(metavar="ID", help="Its id or name, as in the inbox.")],
+    registration: Annotated[str, typer.Option("--registration", help="The registration it is to use.")],
+    code: Annotated[str, typer.Option("--code", help="The six digits on the machine's own screen.")],
+    namespace: Namespace = None,
+    output: OutputOption = Output.TABLE,
+    server: Server = None,
+) -> None:
+    """Give a machine that shows a code a registration: it trusts this appliance, and registers.
+
+    A code is good for one try. After a wrong one the machine shows another.
+    """
+    paired = connect(server).pair(machine, code, registration, choose_namespace(namespace))
+    if output in (Output.JSON, Output.YAML):
+        print_data(paired, output)
+    elif output is Output.NAME:
+        print_lines([paired.name])
+    else:
+        print_lines([f"machine/{paired.name} at {paired.address} paired, registers by {paired.registration}"])
 
 
 def listen(seconds: float, interfaces: list[str]) -> list[dict[str, Any]]:

@@ -45,7 +45,8 @@ def _commands(group: TyperGroup, path: str) -> Iterator[str]:
         full = f"{path} {name}"
         if isinstance(one, TyperGroup):
             yield from _commands(one, full)
-            continue
+            if not one.invoke_without_command:
+                continue
         arguments = [each for each in one.params if each.param_type_name == "argument"]
         options = [each for each in one.params if each.param_type_name == "option"]
         context = one.make_context(full, [], resilient_parsing=True)

@@ -121,7 +121,7 @@ class Discovery:
         addresses = info.parsed_scoped_addresses()
         texts = {key: value or "" for key, value in info.decoded_properties.items()}
         address = addresses[0] if addresses else ""
-        if not self._candidates.hear(name, address, texts, now=self._now()):
+        if not self._candidates.hear(name, address, texts, now=self._now(), port=info.port or 0):
             log.warning(
                 "discovery: %s from %s is not listed, there are too many already", clean(name), address
             )

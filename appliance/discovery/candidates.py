@@ -1,7 +1,7 @@
 """What was heard on the network, bounded and cleaned; none of it is proved."""
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -24,6 +24,7 @@ class Candidate:
     details: Mapping[str, str]
     first_seen: str
     last_seen: str
+    port: int = 0  # where it can be asked, if its details say that it can be paired
 
 
 class Candidates:
@@ -40,7 +41,13 @@ class Candidates:
     def list(self) -> list[Candidate]:
         return sorted(self._heard.values(), key=lambda candidate: (candidate.name, candidate.id))
 
-    def hear(self, service: str, address: str, texts: Mapping[str, str], *, now: datetime) -> bool:
+    def find(self, name: str) -> Sequence[Candidate]:
+        """Everyone with that id or name."""
+        return [candidate for candidate in self.list() if name in (candidate.id, candidate.name)]
+
+    def hear(
+        self, service: str, address: str, texts: Mapping[str, str], *, now: datetime, port: int = 0
+    ) -> bool:
         """Take in one announcement; False when there is no room for it."""
         at = now.strftime("%Y-%m-%dT%H:%M:%SZ")
         known = self._heard.get(service)
@@ -48,7 +55,7 @@ class Candidates:
             return False
         details = {clean(key): clean(value) for key, value in list(texts.items())[:MAX_DETAILS]}
         name = clean(service.removesuffix(f".{NODE_SERVICE}"))
-        candidate = Candidate(details.get(TXT_ID) or name, name, clean(address), details, at, at)
+        candidate = Candidate(details.get(TXT_ID) or name, name, clean(address), details, at, at, port)
         self._heard[service] = replace(candidate, first_seen=known.first_seen) if known else candidate
         self.changes.tell()
         return True
