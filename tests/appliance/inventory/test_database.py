@@ -11,8 +11,8 @@ from appliance.inventory.errors import InventoryDamaged, InventoryUnavailable
 from appliance.inventory.inventory import Inventory
 from appliance.inventory.truth import FOLDER, read_truth, repair
 from tests.appliance.inventory.conftest import Clock
+from tests.appliance.inventory.driving import settle
 from tests.appliance.inventory.factories import disk, facts, machine
-from tests.appliance.inventory.test_inventory import settle
 
 
 async def fill(data: Path, clock: Clock, *, machines: int = 3) -> None:

@@ -1,25 +1,20 @@
 """The inventory beside a real store: what is declared, reported, deleted, also while nobody looked."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from appliance.discovery import Candidates
 from appliance.inventory import following
-from appliance.inventory.errors import MachineUnknown
-from appliance.inventory.following import Following
 from appliance.inventory.inventory import Inventory, Wanted
 from appliance.resources.host_report import HOST_REPORT
 from appliance.resources.machine_inventory import MACHINE_INVENTORY
-from appliance.resources.meta import Document
-from appliance.store.base import Limits, Store, merge
+from appliance.store.base import Limits, merge
 from appliance.store.sqlite import SqliteStore
 from tests.appliance.inventory.conftest import Clock
-from tests.appliance.inventory.factories import AT, LATER, NOW, facts, machine, record
-from tests.appliance.inventory.test_inventory import settle
+from tests.appliance.inventory.driving import create, followed, is_known, report, until
+from tests.appliance.inventory.factories import AT, LATER, NOW, facts, machine
 
 PATIENCE = 20
 
@@ -28,60 +23,6 @@ PATIENCE = 20
 async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     async with SqliteStore.open(tmp_path / "skerry.db", limits=Limits(history=20)) as opened:
         yield opened
-
-
-@asynccontextmanager
-async def followed(inventory: Inventory, store: Store, *, origin: str = "here") -> AsyncIterator[Candidates]:
-    candidates = Candidates()
-    task = asyncio.create_task(
-        Following(inventory._writer, store, candidates, origin=origin, clock=lambda: NOW, pause=0.01).run()
-    )
-    try:
-        yield candidates
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await settle(inventory)
-
-
-async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not await is_so():
-            await asyncio.sleep(0.01)
-
-
-async def create(store: Store, name: str, **metadata: object) -> Document:
-    document = record(name, **metadata)  # type: ignore[arg-type]
-    for given in ("uid", "creationTimestamp"):
-        document["metadata"].pop(given)
-    return await store.create(MACHINE_INVENTORY, document)
-
-
-async def report(store: Store, name: str, *addresses: str, at: str = LATER) -> None:
-    await store.create(
-        HOST_REPORT,
-        {
-            "metadata": {"name": name, "namespace": "fleet-default"},
-            "report": {
-                "agentVersion": "1",
-                "bootId": "b",
-                "mode": "active",
-                "addresses": list(addresses),
-            },
-            "receivedAt": at,
-        },
-    )
-
-
-def is_known(inventory: Inventory, name: str, **fields: object) -> Callable[[], Awaitable[bool]]:
-    async def ask() -> bool:
-        try:
-            entry = (await inventory.show(name)).entry
-        except MachineUnknown:
-            return False
-        return all(getattr(entry, field) == value for field, value in fields.items())
-
-    return ask
 
 
 async def test_what_exists_and_what_changes_is_taken_in(inventory: Inventory, store: SqliteStore) -> None:

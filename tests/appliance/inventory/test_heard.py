@@ -7,8 +7,8 @@ from appliance.inventory import heard
 from appliance.inventory.heard import hear
 from appliance.inventory.inventory import Inventory, Wanted
 from appliance.inventory.observations import observe_candidate
+from tests.appliance.inventory.driving import settle
 from tests.appliance.inventory.factories import AT, LATER, facts, machine
-from tests.appliance.inventory.test_inventory import settle
 
 IP = {"elemental.cattle.io/registration-ip": "10.0.0.7"}
 

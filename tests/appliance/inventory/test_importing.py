@@ -4,8 +4,8 @@ import pytest
 
 from appliance.inventory.entries import ImportOutcome, Location
 from appliance.inventory.inventory import Inventory
+from tests.appliance.inventory.driving import settle
 from tests.appliance.inventory.factories import facts, machine, nic
-from tests.appliance.inventory.test_inventory import settle
 
 MAC_1, MAC_2 = "00:1b:21:00:00:01", "00:1b:21:00:00:02"
 

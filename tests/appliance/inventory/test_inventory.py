@@ -8,10 +8,11 @@ import pytest
 
 from appliance.inventory import inventory as module
 from appliance.inventory.entries import Location, Note
-from appliance.inventory.errors import EntryInvalid, InventoryUnavailable, MachineAmbiguous, MachineUnknown
+from appliance.inventory.errors import EntryInvalid, InventoryUnavailable, MachineAmbiguous
 from appliance.inventory.inventory import Inventory, Wanted
 from appliance.inventory.rows import MAX_FACTS_BYTES
 from tests.appliance.inventory.conftest import Clock
+from tests.appliance.inventory.driving import settle
 from tests.appliance.inventory.factories import disk, facts, machine, nic
 
 MAC = "00:1b:21:0a:0b:0c"
@@ -22,12 +23,6 @@ async def register(inventory: Inventory, name: str, *, tpm: str = "", uid: str =
     tree = facts(**said)  # type: ignore[arg-type]
     inventory.hear_registration(machine(name, tpm=tpm, uid=uid), tree)
     await settle(inventory)
-
-
-async def settle(inventory: Inventory) -> None:
-    """Wait until what was heard is written: a write of people's is behind it in the one queue."""
-    with pytest.raises(MachineUnknown):
-        await inventory.set_tag("nobody-at-all", "x", by="test")
 
 
 async def kinds(inventory: Inventory, name: str) -> list[tuple[str, str]]:

@@ -6,8 +6,8 @@ from appliance.inventory.entries import Location
 from appliance.inventory.errors import EntryInvalid
 from appliance.inventory.inventory import Inventory
 from appliance.inventory.queries import MAX_QUERY, MAX_TERMS, Term, parse_query
+from tests.appliance.inventory.driving import settle
 from tests.appliance.inventory.factories import disk, facts, machine, nic
-from tests.appliance.inventory.test_inventory import settle
 
 MAC = "00:1b:21:0a:0b:0c"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from appliance.inventory.inventory import Inventory
 from appliance.moving import folders
+from tests.appliance.inventory.driving import settle
 from tests.appliance.inventory.factories import disk, facts, machine
-from tests.appliance.inventory.test_inventory import settle
 from tests.appliance.moving.filling import fill
 
 
