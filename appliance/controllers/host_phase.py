@@ -48,6 +48,7 @@ def observe_host(seen: Observed, target: Target, *, now: datetime, silence: time
     phase, reason = _choose_phase(seen, target)
     before = seen.before
     since = parse_time(before.since, default=now) if before and before.phase == phase else now
+    since = min(since, now)  # it may come from the host's Secret, where the host can write what it likes
     if phase in ACTIVE_PHASES:
         answered = _last_answer(seen, default=since)
         if before and before.phase == "Failed" and answered <= parse_time(before.since, default=now):

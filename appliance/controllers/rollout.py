@@ -379,12 +379,17 @@ def _plan_changes(
             change = render_plan_change(target.plan, "upgrade", rollout=target.rollout, planned_at=at)
         elif state.phase in FAILED_PHASES and ours and _was_recorded(sight, state):
             change = render_plan_change(EMPTY_PLAN, "empty")
-        elif state.phase == "Updated" and ours and not plan.record.updated_at:
+        elif state.phase == "Updated" and ours and not _is_past(plan.record.updated_at, now=now):
             change = {"metadata": {"annotations": {UPDATED_AT: render_time(state.since)}}}
         else:
             continue
         changes.append((plan.secret, change))
     return changes
+
+
+def _is_past(time: str, *, now: datetime) -> bool:
+    """A time that is over. What a host made of it otherwise would hold up its wave for ever."""
+    return parse_time(time, default=datetime.max.replace(tzinfo=now.tzinfo)) <= now
 
 
 def _was_recorded(sight: _Sight, state: HostState) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.controllers.manager import identify
+from appliance.controllers.plans import PLANNED_AT, UPDATED_AT
 from appliance.controllers.rollout import RolloutController
 from appliance.resources.core import SECRET
 from appliance.resources.machine_inventory import APPROVAL, MACHINE_INVENTORY
@@ -193,6 +194,21 @@ async def test_soaking_holds_the_second_wave(plant: Plant) -> None:
 
     assert soaking == []
     assert await plant.planned() == ["host-1"]
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", "soon"])
+async def test_what_a_host_writes_about_its_times_holds_nobody_up(plant: Plant, time: str) -> None:
+    await start(plant, waves=TWO_WAVES, maxUnavailable=5, soakSeconds=600)
+    lie = merge({"metadata": {"annotations": {PLANNED_AT: time, UPDATED_AT: time}}})
+    await plant.store.patch(SECRET, "host-0", lie, namespace=NAMESPACE)
+    await plant.settle()
+    for name in ("host-0", "host-1"):
+        await plant.finish_upgrade(name, V2)
+    await plant.settle()
+    plant.clock.advance(seconds=601)
+    await plant.settle()
+
+    assert await plant.planned() == ["host-2", "host-3", "host-4"]
 
 
 async def test_a_rollout_says_when_it_wants_to_be_looked_at_again(plant: Plant) -> None:
