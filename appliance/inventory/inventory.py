@@ -202,8 +202,8 @@ class Inventory:
     async def merge(self, reference: str, other: str, *, by: str) -> Entry:
         """Make the entry `other` part of the first: they are one machine."""
 
-        def work(connection: sqlite3.Connection, number: int, at: str) -> Entry:
-            return people.merge_entries(connection, number, rows.find_entry(connection, other), by=by, at=at)
+        def work(connection: sqlite3.Connection, number: int, at: str) -> None:
+            people.merge_entries(connection, number, rows.find_entry(connection, other), by=by, at=at)
 
         return await self._change(reference, work)
 
@@ -231,13 +231,14 @@ class Inventory:
 
     # --- below
 
-    async def _change(self, reference: str, work: Callable[[sqlite3.Connection, int, str], Entry]) -> Entry:
+    async def _change(self, reference: str, work: Callable[[sqlite3.Connection, int, str], None]) -> Entry:
         at = render_time(self._clock())
 
         def change(connection: sqlite3.Connection) -> Entry:
-            entry = work(connection, rows.find_entry(connection, reference), at)
-            book.refresh_index(connection, entry.id)
-            return entry
+            number = rows.find_entry(connection, reference)
+            work(connection, number, at)
+            book.refresh_index(connection, number)
+            return rows.read_entries(connection, [number])[0]
 
         return self._judged([await self._writer.post(change, durable=True)])[0]
 

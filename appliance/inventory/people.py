@@ -8,7 +8,7 @@ import sqlite3
 import unicodedata
 
 from appliance.inventory.book import add_events
-from appliance.inventory.entries import Entry, Location
+from appliance.inventory.entries import Location
 from appliance.inventory.errors import EntryInvalid
 from appliance.inventory.facts import Change
 from appliance.inventory.rows import read_entry, render_key
@@ -19,23 +19,23 @@ MAX_NOTES = 1000
 PLACE = ("site", "line", "cell", "slot")
 
 
-def set_location(connection: sqlite3.Connection, id: int, place: Location, *, by: str, at: str) -> Entry:
+def set_location(connection: sqlite3.Connection, id: int, place: Location, *, by: str, at: str) -> None:
     """Raises EntryInvalid."""
     before = read_entry(connection, id)
     words = [check_word(getattr(place, part), what=part) for part in PLACE]
     if before.location == place:
-        return before
+        return
     connection.execute("UPDATE entries SET site = ?, line = ?, cell = ?, slot = ? WHERE id = ?", (*words, id))
     change = Change("changed", "location", str(before.location), str(place))
-    return _changed(connection, id, change, by=by, at=at)
+    add_events(connection, id, [change], at=at, source=by)
 
 
-def set_tag(connection: sqlite3.Connection, id: int, tag: str, *, by: str, at: str) -> Entry:
+def set_tag(connection: sqlite3.Connection, id: int, tag: str, *, by: str, at: str) -> None:
     """Give the machine an asset tag, or take it away with an empty one. A tag is one machine's."""
     before = read_entry(connection, id)
     check_word(tag, what="asset tag")
     if before.asset_tag == tag:
-        return before
+        return
     held = connection.execute(
         "SELECT id, name FROM keys JOIN entries ON id = entry WHERE kind = 'tag' AND value = ? AND id != ?",
         (render_key("tag", tag), id),
@@ -46,23 +46,21 @@ def set_tag(connection: sqlite3.Connection, id: int, tag: str, *, by: str, at: s
         )
     connection.execute("UPDATE entries SET asset_tag = ? WHERE id = ?", (tag, id))
     change = Change("changed", "asset tag", before.asset_tag, tag)
-    return _changed(connection, id, change, by=by, at=at)
+    add_events(connection, id, [change], at=at, source=by)
 
 
-def add_note(connection: sqlite3.Connection, id: int, text: str, *, by: str, at: str) -> Entry:
+def add_note(connection: sqlite3.Connection, id: int, text: str, *, by: str, at: str) -> None:
     """Raises EntryInvalid."""
     text = check_note(text)
     held = connection.execute("SELECT count(*) FROM notes WHERE entry = ?", (id,)).fetchone()[0]
     if held >= MAX_NOTES:
         raise EntryInvalid(f"There are {held} notes on this machine already, which is the most.")
-    entry = read_entry(connection, id)
     connection.execute(
         "INSERT INTO notes (entry, time, author, text) VALUES (?, ?, ?, ?)", (id, at, by, text)
     )
-    return entry
 
 
-def merge_entries(connection: sqlite3.Connection, keep: int, other: int, *, by: str, at: str) -> Entry:
+def merge_entries(connection: sqlite3.Connection, keep: int, other: int, *, by: str, at: str) -> None:
     """Make two entries one: `keep` gets the history, notes and keys of `other`, which is gone then."""
     kept, gone = read_entry(connection, keep), read_entry(connection, other)
     if keep == other:
@@ -95,7 +93,8 @@ def merge_entries(connection: sqlite3.Connection, keep: int, other: int, *, by: 
     if gone.name and gone.name != kept.name:
         connection.execute("INSERT OR IGNORE INTO keys VALUES ('alias', ?, ?)", (gone.name.casefold(), keep))
     what = f"{gone.name or 'a machine that was heard'} (id:{other})"
-    return _changed(connection, keep, Change("merged", "machine", what, kept.name), by=by, at=at)
+    change = Change("merged", "machine", what, kept.name)
+    add_events(connection, keep, [change], at=at, source=by)
 
 
 def keep_apart(connection: sqlite3.Connection, conflict: int, *, by: str, at: str) -> None:
@@ -122,11 +121,6 @@ def check_note(text: str) -> str:
     if not kept or len(kept) > MAX_NOTE or _has_controls(kept.replace("\n", "").replace("\t", "")):
         raise EntryInvalid(f"A note is plain text of 1 to {MAX_NOTE} characters.")
     return kept
-
-
-def _changed(connection: sqlite3.Connection, id: int, change: Change, *, by: str, at: str) -> Entry:
-    add_events(connection, id, [change], at=at, source=by)
-    return read_entry(connection, id)
 
 
 def _has_controls(text: str) -> bool:

@@ -1,7 +1,7 @@
 """What people type into the search, as terms; and the questions to the index that answer them.
 
 `ACME-17`, `00:1b:21`, `line=press`, `serial:4711 site:north`: words may be any part of anything, and all must
-be found. A word of one or two letters is the beginning of a name, serial, tag, place or address.
+be found. Words of one or two letters alone are beginnings of names, serials, tags, places and addresses.
 """
 
 import re
@@ -15,6 +15,7 @@ from appliance.inventory.rows import NAMING, render_key
 MAX_QUERY = 200
 MAX_TERMS = 8
 TRIGRAM = 3
+MAX_NARROWED = 2000  # of what long words found, how many are looked through for the short ones
 # What may stand before a colon, and the column of the index that it means.
 FIELDS = {
     **{word: word for word in ("name", "serial", "mac", "ip", "tag", "location", "label")},
@@ -53,20 +54,25 @@ def search(connection: sqlite3.Connection, text: str, *, limit: int) -> list[int
 
 
 def _find(connection: sqlite3.Connection, terms: Sequence[Term], *, scope: str, limit: int) -> list[int]:
-    conditions: list[str] = []
-    values: list[str | int] = []
+    """Long words by the index; short ones among what those found, or else as beginnings."""
+    short = [term for term in terms if len(term.text) < TRIGRAM]
     matched = [expression for term in terms if (expression := render_match(term, scope=scope))]
-    if matched:
-        conditions.append("search MATCH ?")
-        values.append(" AND ".join(matched))
-    for term in terms:
-        if len(term.text) < TRIGRAM:
-            conditions.append(f"rowid IN ({_beginning(term)})")
-            values += [term.text.casefold(), term.text.casefold() + "\U0010ffff"]
-    rows = connection.execute(
-        f"SELECT rowid FROM search WHERE {' AND '.join(conditions)} LIMIT ?",  # noqa: S608 - constants
-        (*values, limit),
-    )
+    if not matched:
+        wanted = " INTERSECT ".join(_beginning(term) for term in short)
+        values = [value for term in short for value in _range(term.text.casefold())]
+        rows = connection.execute(f"{wanted} LIMIT ?", (*values, limit))
+    else:
+        narrowed = "".join(f" AND instr(lower({_text_of(term)}), ?)" for term in short)
+        rows = connection.execute(
+            "SELECT number FROM (SELECT rowid AS number, * FROM search WHERE search MATCH ? LIMIT ?)"  # noqa: S608
+            f" WHERE 1{narrowed} LIMIT ?",
+            (
+                " AND ".join(matched),
+                MAX_NARROWED if short else limit,
+                *(term.text.lower() for term in short),
+                limit,
+            ),
+        )
     return [row[0] for row in rows]
 
 
@@ -107,6 +113,17 @@ def _beginning(term: Term) -> str:
     kinds: Sequence[str] = (term.field,) if term.field in BEGINNINGS else BEGINNINGS
     names = ", ".join(f"'{kind}'" for kind in kinds)
     return f"SELECT entry FROM keys WHERE kind IN ({names}) AND value >= ? AND value < ?"  # noqa: S608
+
+
+def _range(text: str) -> tuple[str, str]:
+    return text, text + "\U0010ffff"
+
+
+def _text_of(term: Term) -> str:
+    columns = (
+        (term.field,) if term.field else ("name", "serial", "mac", "ip", "tag", "location", "label", "more")
+    )
+    return " || ' ' || ".join(columns)
 
 
 def _quote(text: str) -> str:

@@ -18,11 +18,11 @@ Row = sqlite3.Row
 
 
 def read_entry(connection: sqlite3.Connection, id: int) -> Entry:
-    """Raises MachineUnknown."""
+    """Without its conflicts. Raises MachineUnknown."""
     row = connection.execute("SELECT * FROM entries WHERE id = ?", (id,)).fetchone()
     if row is None:
         raise MachineUnknown(f"There is no inventory entry {id}.")
-    return entry_of(row, conflicts=count_conflicts(connection, id))
+    return entry_of(row)
 
 
 def read_entries(connection: sqlite3.Connection, ids: Sequence[int]) -> list[Entry]:
@@ -74,12 +74,14 @@ def count_conflicts(connection: sqlite3.Connection, id: int) -> int:
 
 def read_details(connection: sqlite3.Connection, id: int) -> Details:
     """Raises MachineUnknown."""
-    entry = read_entry(connection, id)
+    found = read_entries(connection, [id])
+    if not found:
+        raise MachineUnknown(f"There is no inventory entry {id}.")
     sightings = connection.execute(
         "SELECT * FROM sightings WHERE entry = ? ORDER BY last_seen DESC, address", (id,)
     )
     return Details(
-        entry=entry,
+        entry=found[0],
         facts=read_facts(connection, id),
         sightings=[
             Sighting(
@@ -179,14 +181,12 @@ def find_entry(connection: sqlite3.Connection, reference: str, *, kinds: Iterabl
 
 def find_by_key(connection: sqlite3.Connection, kind: str, value: str) -> list[Entry]:
     """Those registered now, else those that once were or were merely heard."""
-    ids = [
-        row[0]
-        for row in connection.execute(
-            "SELECT entry FROM keys WHERE kind = ? AND value = ? ORDER BY entry LIMIT 20",
-            (kind, render_key(kind, value)),
-        )
-    ]
-    found = read_entries(connection, ids)
+    rows = connection.execute(
+        "SELECT entries.* FROM keys JOIN entries ON id = entry WHERE kind = ? AND value = ?"
+        " ORDER BY entry LIMIT 20",
+        (kind, render_key(kind, value)),
+    )
+    found = [entry_of(row) for row in rows]
     return [entry for entry in found if entry.state == "registered"] or found
 
 

@@ -37,6 +37,7 @@ async def filled(inventory: Inventory) -> Inventory:
         *(MAC, "0a:0b:0c", "0A-0B-0C", "0a0b.0c", "001b210a0b0c", "mac:0a:0b"),
         *("10.1.2.3", "ip:10.1.2", "INV-0042", "tag:0042", "line=north", "label:north", "press line=north"),
         *("site:Hall", "location:c3", "Hall", "Samsung", "DISK99", "Lüfter", "note:ersetzt", "ACME 4711"),
+        *("ACME pm line=north", "4711 name:pr", "c3", "c3 pr"),
     ],
 )
 async def test_a_machine_is_found_by_any_part_of_anything(filled: Inventory, text: str) -> None:
@@ -54,6 +55,8 @@ async def test_a_machine_is_found_by_any_part_of_anything(filled: Inventory, tex
         "pre*zz",
         "name:SERIAL",
         "% _",
+        "press zz",
+        "pr zz",
         "\"'",
     ],
 )
