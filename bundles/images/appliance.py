@@ -113,6 +113,10 @@ def check_source(source: Path, *, python: tuple[int, int] = sys.version_info[:2]
             f"the image has Python {PYTHON[0]}.{PYTHON[1]}, this is {python[0]}.{python[1]}",
             hint="make .venv with it: PYTHON=python3.11 .ci/setup",
         )
+    if os.uname().machine not in PLATFORMS:
+        raise RecipeFailed(
+            f"no image can be made on {os.uname().machine}", hint=f"on {' or '.join(PLATFORMS)}"
+        )
     if missing := [tool for tool in ("uv", "hatchling") if importlib.util.find_spec(tool) is None]:
         raise RecipeFailed(f"{' and '.join(missing)} are not installed", hint="make .venv: .ci/setup")
 
@@ -144,7 +148,7 @@ def _dependencies_key(wheel: Path, lock: Path, recipe: RootRecipe) -> str:
 
 
 def _dependencies_tar(wheel: Path, lock: Path, work: Path, *, epoch: int) -> Iterator[bytes]:
-    """Everything that the appliance needs besides itself, each wheel as the lock has its digest."""
+    """What the appliance needs besides itself; uv refuses a wheel of another digest than the lock has."""
     target = work / "dependencies"
     _run(
         [
