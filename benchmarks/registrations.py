@@ -208,7 +208,10 @@ def make_registration(client: Client) -> str:
                 "namespace": NAMESPACE,
                 "annotations": {APPROVAL_POLICY: "automatic"},
             },
-            "spec": {"machineInventoryLabels": {"site": "bench"}},
+            "spec": {
+                "machineInventoryLabels": {"site": "bench"},
+                "config": {"elemental": {"registration": {"emulate-tpm": True}}},
+            },
         }
     )
     while True:
