@@ -125,12 +125,16 @@ def pair_here(
     """
     texts = {**describe_host(host, state="live", version=version), TXT_PAIRING: "1"}
     name = f"new-{texts[TXT_ID][:8]}"
-    with listen(texts[TXT_ID], name, show=show) as listening:
+
+    def own() -> list[str]:
+        return list(interfaces) or find_own_addresses()
+
+    with listen(texts[TXT_ID], name, show=show, addresses=own) as listening:
         while True:
-            addresses = list(interfaces) or find_own_addresses()
+            addresses = own()
 
             def is_over(known: Sequence[str] = addresses) -> bool:
-                return stop.is_set() or not (interfaces or find_own_addresses() == known)
+                return stop.is_set() or own() != known
 
             with announce(name, texts, addresses=addresses, port=listening.port):
                 paired = listening.wait(is_over)

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +24,7 @@ from agent.pairing import Draw, Paired, Pairing, answer_finish, answer_start, de
 from agent.protocol.errors import ProtocolError
 from agent.protocol.pairing import (
     CODE_DIGITS,
+    DEFAULT_PORT,
     MAX_MESSAGE_BYTES,
     PATH,
     Finish,
@@ -61,21 +62,30 @@ class Listening:
 
 
 @contextmanager
-def listen(id: str, name: str, *, show: Show, port: int = 0) -> Iterator[Listening]:
-    """Answer appliances while the body runs. `show` gets the text for the screen whenever it changes."""
-    desk = _Desk(id, name, show)
-    server = _Server(port, desk)
+def listen(id: str, name: str, *, show: Show, addresses: Callable[[], Sequence[str]]) -> Iterator[Listening]:
+    """Answer appliances while the body runs. `show` gets the text for the screen whenever it changes.
+
+    On the port that a technician need not type, unless something else has it.
+    """
+    desk = _Desk(id, name, show, addresses)
+    try:
+        server = _Server(DEFAULT_PORT, desk)
+    except OSError:
+        server = _Server(0, desk)
+    desk.port = int(server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="pairing", daemon=True)
     thread.start()
     try:
-        yield Listening(int(server.server_address[1]), desk.wait)
+        yield Listening(desk.port, desk.wait)
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
 
 
-def render_screen(name: str, code: str, *, failures: int, locked_seconds: int) -> str:
+def render_screen(
+    name: str, code: str, *, failures: int = 0, locked_seconds: int = 0, places: Sequence[str] = ()
+) -> str:
     """What stands on the machine's own screen, readable from two metres."""
     digits = "   ".join(f"{code[:3]} {code[3:]}".replace(" ", "-"))
     lines = [
@@ -86,12 +96,22 @@ def render_screen(name: str, code: str, *, failures: int, locked_seconds: int) -
         "",
         f"  At the appliance:  skerry discover pair {name} --registration NAME",
         "  and type this code, or choose the machine in the console's inbox.",
+        *(f"  If it is not listed there, add:  --address {place}" for place in places[:3]),
     ]
+    if not places:
+        lines.append("  This machine has no network address yet. Is its cable in?")
     if failures:
         lines.append(f"  Wrong codes so far: {failures}. If that was not you, find out who it was.")
     if locked_seconds:
         lines.append(f"  Nobody can pair for the next {locked_seconds} seconds.")
     return "\n".join([*lines, "=" * 60])
+
+
+def render_place(address: str, port: int) -> str:
+    """As a technician types it: the port only where it is not the usual one."""
+    if port == DEFAULT_PORT:
+        return address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def draw() -> Draw:
@@ -103,7 +123,9 @@ def draw() -> Draw:
 class _Desk:
     """The state, one message at a time."""
 
-    def __init__(self, id: str, name: str, show: Show) -> None:
+    def __init__(self, id: str, name: str, show: Show, addresses: Callable[[], Sequence[str]]) -> None:
+        self.port = 0
+        self._addresses = addresses
         self._pairing = Pairing(id=id, name=name, draw=draw(), since=time.monotonic())
         self._show = show
         self._shown = ""
@@ -150,6 +172,7 @@ class _Desk:
                 pairing.draw.code,
                 failures=pairing.failures,
                 locked_seconds=int(max(0.0, pairing.locked_until - pairing.since)),
+                places=[render_place(address, self.port) for address in self._addresses()],
             )
         if text != self._shown:
             self._shown = text

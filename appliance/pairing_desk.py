@@ -7,7 +7,7 @@ from agent.protocol.client_config import render_registration
 from agent.protocol.discovery import TXT_PAIRING
 from appliance.api.contract import PairedView, PairRequest
 from appliance.discovery import Candidate, Candidates
-from appliance.discovery.calling import Place, pair
+from appliance.discovery.calling import Place, find_at, pair, parse_place
 from appliance.discovery.pairing import Self, parse_code
 from appliance.errors import Refused
 from appliance.hosts.reply import describe_registration
@@ -31,19 +31,25 @@ class PairingDesk:
         if not self._ca_pem:
             raise Refused("Pairing needs TLS, and this appliance serves plain HTTP.")
         code = parse_code(request.code)
-        machine = self._choose(request.id)
+        place = await self._find(request)
         document = await self._render_document(request)
-        if machine.id in self._busy:
-            raise Refused(f"Somebody else is pairing {machine.name} right now.")
-        self._busy.add(machine.id)
+        if place.id in self._busy:
+            raise Refused(f"Somebody else is pairing {request.id} right now.")
+        self._busy.add(place.id)
         try:
-            place = Place(machine.id, machine.address, machine.port)
             await pair(place, code, own=self._own, document=document)
         finally:
-            self._busy.discard(machine.id)
+            self._busy.discard(place.id)
         return PairedView(
-            id=machine.id, name=machine.name, address=machine.address, registration=request.registration
+            id=place.id, name=request.id, address=place.address, registration=request.registration
         )
+
+    async def _find(self, request: PairRequest) -> Place:
+        """What was heard, or whoever answers by that name at the address that was typed."""
+        if request.address:
+            return await find_at(parse_place(request.address), request.id)
+        machine = self._choose(request.id)
+        return Place(machine.id, machine.address, machine.port)
 
     def _choose(self, name: str) -> Candidate:
         found = self._candidates.find(name)

@@ -60,6 +60,7 @@ from appliance.controllers.metadata import write_metadata
 from appliance.credentials import AdminToken, Authority, HostTokens
 from appliance.discovery import Announcement, Candidates, Discovery
 from appliance.discovery.pairing import Self
+from appliance.discovery.probing import probe_forever
 from appliance.errors import ApplianceFault
 from appliance.files import PRIVATE, make_private_directory, write_durably
 from appliance.hosts.admission import HostSettings, ignore_registration
@@ -229,7 +230,7 @@ async def serve(config: ServeConfig, *, announce: Callable[[Endpoints], None], s
                 mirror_port=mirror_listens.port,
                 namespace=contract.DEFAULT_NAMESPACE,
             )
-            work.append(Discovery(announcement, control.candidates).run())
+            work += [Discovery(announcement, candidates).run(), probe_forever(candidates)]
         await _run_until(stop, work)
         state.is_ready = False
         log.info("appliance: stopping")

@@ -19,6 +19,7 @@ from agent.protocol.errors import Malformed, TooLarge
 from agent.protocol.pake import Keys, join_fields
 
 PATH = "/skerry/pairing"
+DEFAULT_PORT = 8454  # where a host listens for appliances, if it can
 CODE_DIGITS = 6
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_NAME = 80

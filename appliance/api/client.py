@@ -138,8 +138,16 @@ class Client:
     def inbox(self) -> list[InboxEntry]:
         return self._read(InboxList, "GET", f"{PREFIX}/inbox").items
 
-    def pair(self, id: str, code: str, registration: str, namespace: str = DEFAULT_NAMESPACE) -> PairedView:
-        body = PairRequest(id=id, code=code, registration=registration, namespace=namespace)
+    def pair(
+        self,
+        id: str,
+        code: str,
+        registration: str,
+        namespace: str = DEFAULT_NAMESPACE,
+        *,
+        address: str = "",
+    ) -> PairedView:
+        body = PairRequest(id=id, code=code, registration=registration, namespace=namespace, address=address)
         return self._read(PairedView, "POST", f"{PREFIX}/inbox/pair", body=body)
 
     def approve(self, name: str, namespace: str = DEFAULT_NAMESPACE, *, by: str = "") -> HostView:

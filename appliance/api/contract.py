@@ -152,9 +152,13 @@ class InboxList(Reply, frozen=True, kw_only=True):
 
 
 class PairRequest(Request, frozen=True, kw_only=True):
-    """`id` is what the machine is heard by, its id or its name; `code` is what stands on its screen."""
+    """`id` is what the machine is heard by, its id or its name; `code` is what stands on its screen.
+
+    `address` (ADDRESS or ADDRESS:PORT) is asked instead of what was heard, where multicast is filtered.
+    """
 
     id: str
+    address: str = ""
     code: str
     registration: str
     namespace: str = DEFAULT_NAMESPACE

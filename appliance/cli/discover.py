@@ -46,6 +46,9 @@ def pair_machine(
     machine: Annotated[str, typer.Argument(metavar="ID", help="Its id or name, as in the inbox.")],
     registration: Annotated[str, typer.Option("--registration", help="The registration it is to use.")],
     code: Annotated[str, typer.Option("--code", help="The six digits on the machine's own screen.")],
+    address: Annotated[
+        str, typer.Option("--address", metavar="ADDRESS[:PORT]", help="Where it is, if it was not heard.")
+    ] = "",
     namespace: Namespace = None,
     output: OutputOption = Output.TABLE,
     server: Server = None,
@@ -54,7 +57,7 @@ def pair_machine(
 
     A code is good for one try. After a wrong one the machine shows another.
     """
-    paired = connect(server).pair(machine, code, registration, choose_namespace(namespace))
+    paired = connect(server).pair(machine, code, registration, choose_namespace(namespace), address=address)
     if output in (Output.JSON, Output.YAML):
         print_data(paired, output)
     elif output is Output.NAME:

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 LOOKUPS_AT_ONCE = 50
 LOOKUP_MILLISECONDS = 3000
-RETRY_SECONDS = 30.0
+INTERFACES_SECONDS = 3.0  # how soon a cable that was plugged in or an address that changed is noticed
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,10 @@ class Discovery:
                 if not warned:
                     log.warning("discovery: mDNS cannot be used (%s); hosts must be told our address", error)
                 warned = True
-            await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(INTERFACES_SECONDS)
 
     async def _run_once(self) -> None:
+        """Until our addresses change; then everything is announced anew, with those that we have."""
         interfaces = choose_interfaces(self._announcement.addresses)
         if not interfaces:
             raise OSError("no network interface has an address")
@@ -92,7 +93,8 @@ class Discovery:
             for service in render_services(self._announcement, interfaces):
                 # The name carries our id, so a clash means a second box with our data: let zeroconf rename.
                 await mdns.async_register_service(service, allow_name_change=True)
-            await asyncio.Event().wait()
+            await self._wait_for_other_than(interfaces)
+            log.info("discovery: our addresses changed; announcing the new ones")
         finally:
             for lookup in self._lookups:
                 lookup.cancel()
@@ -100,12 +102,16 @@ class Discovery:
             with contextlib.suppress(OSError):
                 await mdns.async_close()
 
+    async def _wait_for_other_than(self, interfaces: Sequence[str]) -> None:
+        # The kernel is asked, for no task of ours could tell.
+        while choose_interfaces(self._announcement.addresses) == interfaces:  # noqa: ASYNC110
+            await asyncio.sleep(INTERFACES_SECONDS)
+
     def _on_change(
         self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
     ) -> None:
         if state_change is ServiceStateChange.Removed:
-            self._candidates.forget(name)
-            return
+            return  # a goodbye that anybody can send; `probing` finds out who has gone
         if len(self._lookups) >= MAX_CANDIDATES:
             return
         lookup = asyncio.get_running_loop().create_task(self._look_up(zeroconf, service_type, name))
@@ -121,7 +127,9 @@ class Discovery:
         addresses = info.parsed_scoped_addresses()
         texts = {key: value or "" for key, value in info.decoded_properties.items()}
         address = addresses[0] if addresses else ""
-        if not self._candidates.hear(name, address, texts, now=self._now(), port=info.port or 0):
+        if not self._candidates.hear(
+            name, address, texts, now=self._now(), port=info.port or 0, addresses=addresses
+        ):
             log.warning(
                 "discovery: %s from %s is not listed, there are too many already", clean(name), address
             )

@@ -5,6 +5,7 @@ be sent by anybody.
 """
 
 import asyncio
+import ipaddress
 import secrets
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,6 +15,7 @@ import msgspec
 
 from agent.protocol.errors import ProtocolError
 from agent.protocol.pairing import (
+    DEFAULT_PORT,
     MAX_MESSAGE_BYTES,
     PATH,
     Finish,
@@ -59,6 +61,40 @@ async def ask_hello(session: aiohttp.ClientSession, place: Place) -> Hello:
     if hello.echo != nonce:
         raise Refused(f"What answers at {place.address} repeats an old answer.")
     return hello
+
+
+def parse_place(text: str) -> tuple[str, int]:
+    """An IP address, with a port after a colon unless it is the usual one. Raises Refused."""
+    host, port = text.strip(), str(DEFAULT_PORT)
+    if host.startswith("["):
+        host, _, rest = host[1:].partition("]")
+        port = rest.removeprefix(":") or port
+    elif host.count(":") == 1:
+        host, _, port = host.partition(":")
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        port = ""
+    if not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
+        raise Refused(f"{text[:80]!r} is not where a machine is.", hint="Say ADDRESS or ADDRESS:PORT.")
+    return host, int(port)
+
+
+async def find_at(where: tuple[str, int], name: str) -> Place:
+    """The machine of that id or name at that address. Raises Refused."""
+    place = Place(name, *where)
+    timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
+            hello = await ask_hello(session, place)
+    except (ProtocolError, aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise Refused(
+            f"No machine that waits to be paired answers at {place.where} ({error or 'no answer in time'}).",
+            hint="Its screen shows the address; a firewall or a filter between may hold back TCP as well.",
+        ) from error
+    if name not in (hello.id, hello.name):
+        raise Refused(f"{clean(hello.name)} answers at {place.where}, not {name[:60]}.")
+    return Place(hello.id, *where)
 
 
 async def pair(place: Place, code: str, *, own: Self, document: bytes) -> None:
