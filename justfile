@@ -34,6 +34,10 @@ format:
 test *args:
     pytest -n auto {{args}}
 
+# what strangers' bytes reach first, for so many seconds; follows the coverage where atheris is installed
+fuzz seconds *targets:
+    python -m tests.fuzz {{seconds}} {{targets}}
+
 # the whole job on this machine: appliance, mirror, five simulated hosts
 demo *args:
     skerry demo {{args}}
