@@ -43,7 +43,15 @@ from appliance.resources.managed_os_version_channel import (
     ManagedOSVersionChannelStatus,
 )
 from appliance.resources.meta import ConditionStatus, Document, Kind, decode, find_condition
-from appliance.store.base import AlreadyExists, NotFound, Selection, Store
+from appliance.store.base import (
+    AlreadyExists,
+    Invalid,
+    Malformed,
+    NotFound,
+    Selection,
+    Store,
+    TooLarge,
+)
 
 CHANNEL_LABEL = "elemental.cattle.io/channel"
 LAST_SYNC = "elemental.cattle.io/channel-last-sync"
@@ -134,7 +142,11 @@ class ManagedOSVersionChannelController:
         problems = list(listed.problems)
         synced = render_time(self._settings.clock())
         for name, spec in listed.versions.items():
-            owner = await self._write(channel, name, spec, synced=synced)
+            try:
+                owner = await self._write(channel, name, spec, synced=synced)
+            except (Invalid, Malformed, TooLarge) as error:
+                problems.append(f"ManagedOSVersion {name} is refused: {error}")
+                continue
             if owner:
                 problems.append(f"ManagedOSVersion {name} is {owner} and is left alone")
         return problems

@@ -43,21 +43,20 @@ class Site:
         self.names = ["v1", "v2"]
         self.reads = 0
         self.fault = ""
+        self.min_version: object = ""  # of the first
 
     def read(self, address: ListAddress) -> bytes:
         self.reads += 1
         if self.fault:
             raise ListUnreadable(self.fault)
         image = {"upgradeImage": "demo:v2", "displayName": "Demo"}
-        return msgspec.json.encode(
-            [
-                {
-                    "metadata": {"name": name},
-                    "spec": {"type": "container", "version": name, "metadata": image},
-                }
-                for name in self.names
-            ]
-        )
+        entries: list[Document] = [
+            {"metadata": {"name": name}, "spec": {"type": "container", "version": name, "metadata": image}}
+            for name in self.names
+        ]
+        for entry in entries[:1]:
+            entry["spec"]["minVersion"] = self.min_version
+        return msgspec.json.encode(entries)
 
 
 class Bench:
@@ -116,6 +115,18 @@ async def test_a_channel_makes_the_versions_that_its_list_names(bench: Bench) ->
     assert await bench.ready() == ("True", "Synchronized", "2 versions")
     assert (status.synced_generation, status.failed_synchronization_attempts) == (1, 0)
     assert result.again_in == 600
+
+
+async def test_a_version_that_the_store_refuses_is_named_and_does_not_cost_the_others(bench: Bench) -> None:
+    bench.site.min_version = 5
+    result = await bench.put()
+
+    status, reason, message = await bench.ready()
+    assert (status, reason) == ("False", "FailedToSync")
+    assert "ManagedOSVersion v1" in message
+    assert "minVersion" in message
+    assert list(await bench.versions()) == ["v2"]
+    assert result.again_in
 
 
 async def test_a_second_look_reads_nothing_before_the_interval_is_over(bench: Bench) -> None:
