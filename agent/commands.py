@@ -24,7 +24,7 @@ from agent.connection import (
     render_connection,
 )
 from agent.durable import make_directories, write_durably
-from agent.errors import ConfigInvalid
+from agent.errors import ConfigInvalid, Denied, Unreachable
 from agent.host import Host
 from agent.install import OemFile, install
 from agent.installation import Installation, open_installation, transaction_lock
@@ -38,6 +38,7 @@ from agent.protocol.client_config import (
 )
 from agent.protocol.discovery import TXT_ID, HostState
 from agent.protocol.report import Report
+from agent.protocol.system_data import render_leaf
 from agent.reference import parse_reference
 from agent.registry import Registry, open_registry
 from agent.reporter import Reporter
@@ -197,7 +198,7 @@ def read_sent(machine: Machine, options: RegisterOptions) -> "Sent":
     host = machine.host
     registration = _find_registration(host, options)
     annotations = {
-        **read_annotations(host, software=read_version()),
+        **read_annotations(host, software=read_version(), unmanaged=registration.no_toolkit),
         "auth": "emulated-tpm" if registration.emulate_tpm else registration.auth or "tpm",
     }
     for address in find_addresses(registration.url)[:1]:
@@ -205,7 +206,7 @@ def read_sent(machine: Machine, options: RegisterOptions) -> "Sent":
     return Sent(
         facts=NO_FACTS if registration.no_smbios else read_facts(host),
         annotations=annotations,
-        labels={**_read_labels(host), **options.labels},
+        labels=_collect_labels(host, registration, options),
         has_facts=not registration.no_smbios,
     )
 
@@ -213,21 +214,34 @@ def read_sent(machine: Machine, options: RegisterOptions) -> "Sent":
 def _register(machine: Machine, options: RegisterOptions, *, state_path: Path) -> Config:
     # Only here: a host that runs for years registers once, and these bring cryptography and websockets.
     from agent.admission import wait_for_admission
-    from agent.register import register_host
+    from agent.discovery import follow_appliance
+    from agent.register import Outcome, register_host
 
     options, is_paired = _pair_if_alone(machine, options)
     registration = _read_registration(machine.host, options)
-    labels = {**_read_labels(machine.host), **options.labels}
+    labels = _collect_labels(machine.host, registration, options)
     with _announcing_arrival(machine, towards=registration.url):
+
+        def attempt() -> Outcome:
+            nonlocal registration
+            try:
+                return register_host(
+                    machine.host,
+                    registration,
+                    state_path=state_path,
+                    labels=labels,
+                    software=read_version(),
+                    only_its_ca=is_paired,
+                )
+            except Denied:
+                raise
+            except Unreachable:
+                if machine.config.discovery:
+                    registration = follow_appliance(registration)
+                raise
+
         return wait_for_admission(
-            lambda: register_host(
-                machine.host,
-                registration,
-                state_path=state_path,
-                labels=labels,
-                software=read_version(),
-                only_its_ca=is_paired,
-            ),
+            attempt,
             stop=machine.stop,
             first_delay=options.first_delay,
             max_delay=options.max_delay,
@@ -301,6 +315,12 @@ def _read_ca(text: str) -> str:
         return Path(text).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigInvalid(f"cannot read the CA certificate {text}: {error}") from error
+
+
+def _collect_labels(host: Host, registration: Registration, options: RegisterOptions) -> dict[str, str]:
+    """The registration document's, the labels file's and the flags'; later ones win."""
+    own = {key: render_leaf(value) for key, value in registration.labels.items()}
+    return {**own, **_read_labels(host), **options.labels}
 
 
 def _read_labels(host: Host) -> dict[str, str]:

@@ -111,7 +111,7 @@ def register_host(
             registration,
             identity,
             facts=NO_FACTS if registration.no_smbios else read_facts(host),
-            annotations=read_annotations(host, software=software),
+            annotations=read_annotations(host, software=software, unmanaged=registration.no_toolkit),
             labels=labels,
             updating=state.is_registered and not from_scratch,
             only_its_ca=only_its_ca,

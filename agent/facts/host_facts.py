@@ -51,8 +51,11 @@ def read_facts(host: Host) -> Facts:
     )
 
 
-def read_annotations(host: Host, *, software: str) -> dict[str, str]:
-    """The operating system's names and the agent's version; how and from where comes with the connection."""
+def read_annotations(host: Host, *, software: str, unmanaged: bool = False) -> dict[str, str]:
+    """The operating system's names and the agent's version; how and from where comes with the connection.
+
+    `unmanaged` is a host whose operating system is not looked after from here.
+    """
     release = host.os_release()
     named = {ours: release[theirs] for theirs, ours in OS_RELEASE.items() if release.get(theirs)}
-    return {**named, "reg-version": software}
+    return {**named, "reg-version": software, **({"os.unmanaged": "true"} if unmanaged else {})}

@@ -22,7 +22,10 @@ AUTH_METHODS = ("tpm", "mac", "sys-uuid")
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", omit_defaults=True):
-    """`elemental.registration`. `auth` is tpm (also when empty), mac or sys-uuid."""
+    """`elemental.registration`. `auth` is tpm (also when empty), mac or sys-uuid.
+
+    `no_toolkit` and `labels` are a host's own configuration; servers do not send them.
+    """
 
     url: str = ""
     ca_cert: str = ""
@@ -30,6 +33,8 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", om
     emulated_tpm_seed: int = 0
     no_smbios: bool = False
     auth: str = ""
+    no_toolkit: bool = False
+    labels: dict[str, str | int | float | bool] = msgspec.field(default_factory=dict)
 
 
 class DeviceSelector(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -17,6 +17,12 @@ def test_annotations_name_the_operating_system_and_us(tmp_path: Path) -> None:
     }
 
 
+def test_an_unmanaged_host_says_so(tmp_path: Path) -> None:
+    annotations = read_annotations(Host(tmp_path), software="1", unmanaged=True)
+
+    assert annotations == {"reg-version": "1", "os.unmanaged": "true"}
+
+
 def test_facts_are_three_trees_of_this_host(tmp_path: Path) -> None:
     facts = read_facts(make_machine(tmp_path))
 

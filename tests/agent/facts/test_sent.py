@@ -50,6 +50,21 @@ def test_a_host_tells_what_it_would_send(tmp_path: Path, capsys: pytest.CaptureF
     assert sent["labels"] == {"site": "A", "line": "two"}
 
 
+def test_labels_come_from_the_document_the_file_and_the_flags_the_later_ones_win(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_machine(tmp_path)
+    document = "elemental:\n  registration:\n    no-toolkit: true\n    labels: {a: 1, b: true, c: x, d: x}\n"
+    write(tmp_path, "/oem/registration/config.yaml", document)
+    write(tmp_path, "/etc/elemental/labels.yaml", "c: y\nd: y\n")
+
+    assert main(["--root", str(tmp_path), "facts", "--json", "--label", "d=z"]) == 0
+
+    sent = json.loads(capsys.readouterr().out)
+    assert sent["labels"] == {"a": "1", "b": "true", "c": "y", "d": "z"}
+    assert sent["annotations"]["os.unmanaged"] == "true"
+
+
 def test_the_registration_decides_what_stays_at_home(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
