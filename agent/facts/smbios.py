@@ -9,7 +9,7 @@ attributes in /sys/class/dmi/id stand in. A test holds the words to dmidecode's 
 
 from agent.facts.reading import read_line
 from agent.facts.smbios_processor import describe_processor
-from agent.facts.smbios_tables import Smbios, Structure, load_smbios
+from agent.facts.smbios_tables import Smbios, Structure
 from agent.facts.smbios_words import (
     BIOS_CHARACTERISTICS,
     BIOS_EXTENSION_1,
@@ -31,7 +31,6 @@ from agent.protocol.documents import JSON
 Record = dict[str, JSON]
 
 DMI = "/sys/class/dmi/id"
-MAX_OEM_STRINGS = 255
 
 # dmidecode's titles and keys for what the kernel shows without the tables.
 DMI_NAMES = {
@@ -66,13 +65,8 @@ DMI_NAMES = {
 }
 
 
-def read_smbios(host: Host) -> dict[str, JSON]:
-    """The tree of message 2; empty on a machine without SMBIOS."""
-    tables = load_smbios(host)
-    return describe_smbios(tables) if tables is not None else read_kernel_smbios(host)
-
-
 def read_kernel_smbios(host: Host) -> dict[str, JSON]:
+    """What stands in for the tables; empty on a machine without SMBIOS."""
     tree: dict[str, JSON] = {}
     for title, names in DMI_NAMES.items():
         record: Record = {
@@ -232,5 +226,5 @@ def _describe_element(data: bytes, size: int) -> str:
 
 
 def _describe_oem_strings(one: Structure) -> Record:
-    count = min(one.number(4), MAX_OEM_STRINGS) if one.length >= 5 else 0
+    count = one.number(4) if one.length >= 5 else 0
     return {f"String {index}": one.string(index).strip() for index in range(1, count + 1)}

@@ -117,11 +117,6 @@ def is_random(template: str) -> bool:
     return any(choice.startswith("Random") for variable in variables for choice in variable.split("|"))
 
 
-def list_variables(template: str) -> list[str]:
-    """What stands between the braces, in order."""
-    return [match.group(1) for match in _VARIABLE.finditer(template)]
-
-
 def sanitise_name(text: str) -> str:
     """Make a host name of any text; empty if nothing usable is left."""
     return _sanitise(text, _NOT_IN_NAMES).lower()
