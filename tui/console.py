@@ -16,7 +16,7 @@ from appliance.api.contract import HostView
 from tui.desk import Desk
 from tui.filters import BasicTerminal
 from tui.known import Change, Changed, Known, key_of
-from tui.messages import CommandFinished, ConnectionLost, ConnectionMade, ObjectUnreadable
+from tui.messages import CommandFinished, ConnectionLost, ConnectionMade, MachinesFound, ObjectUnreadable
 from tui.screens.bundles import BundlesScreen
 from tui.screens.frame import Frame
 from tui.screens.help import HelpScreen
@@ -63,7 +63,15 @@ class Console(App[None], inherit_bindings=False):
         self._paint_seconds = paint_seconds or (BASIC_PAINT_SECONDS if basic else PAINT_SECONDS)
         self.paint_is_due = False
         self.session = Session(appliance, self.post_message, backoff=backoff)
-        self.desk = Desk(Known(clock), clock, self.run_command, basic=basic, server=server, operator=operator)
+        self.desk = Desk(
+            Known(clock),
+            clock,
+            self.run_command,
+            self.session.search,
+            basic=basic,
+            server=server,
+            operator=operator,
+        )
         if basic:
             self._filters.append(BasicTerminal())
         self.add_mode("hosts", lambda: HostsScreen(self.desk))
@@ -111,6 +119,11 @@ class Console(App[None], inherit_bindings=False):
     def on_command_finished(self, message: CommandFinished) -> None:
         self.desk.finish(message.twin, message.sentence, succeeded=message.succeeded)
         self.paint()
+
+    def on_machines_found(self, message: MachinesFound) -> None:
+        known = self.desk.known
+        known.found_by, known.found = message.typed, message.keys
+        self.paint_soon()
 
     def on_object_unreadable(self, message: ObjectUnreadable) -> None:
         self.desk.write("refused", f"an object of {message.kind} cannot be read: {message.reason}")

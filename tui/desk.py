@@ -23,7 +23,9 @@ class LogEntry:
 
 @dataclass(slots=True)
 class Desk:
-    """`run` carries out a command in the background; `operator` goes down as who decided.
+    """`run` carries out a command in the background, `search` asks the inventory there.
+
+    `operator` goes down as who decided.
 
     `twin`, `outcome` and `notice` are what the lines at the bottom show; they belong to `place`, the screen
     where the action was taken.
@@ -32,6 +34,7 @@ class Desk:
     known: Known
     clock: Callable[[], datetime]
     run: Callable[[Command], None]
+    search: Callable[[str], None]
     basic: bool = False
     server: str = ""
     operator: str = ""

@@ -1,6 +1,6 @@
 """Which hosts a few typed words mean, and in what order they stand. Pure."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Literal
 
 from appliance.api.contract import HostView
@@ -17,10 +17,15 @@ def matches(host: HostView, words: Iterable[str]) -> bool:
     return all((word[1:] not in text) if word[:1] == "!" and word[1:] else (word in text) for word in words)
 
 
-def find_hosts(hosts: Iterable[HostView], *, typed: str, order: Order) -> list[str]:
-    """The keys of the hosts that match, sorted; what needs a person comes first by state."""
+def find_hosts(
+    hosts: Iterable[HostView], *, typed: str, order: Order, also: Container[str] = ()
+) -> list[str]:
+    """The keys of the hosts that match, sorted; what needs a person comes first by state.
+
+    `also` are keys of hosts that match by what their rows do not say: a serial, a place, a note.
+    """
     words = typed.lower().split()
-    found = [host for host in hosts if not words or matches(host, words)]
+    found = [host for host in hosts if not words or matches(host, words) or key_of(host) in also]
     found.sort(key=_KEYS[order])
     return [key_of(host) for host in found]
 

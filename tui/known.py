@@ -54,6 +54,8 @@ class Known:
     connected: bool = False
     trouble: str = ""
     heard_at: datetime | None = None
+    found_by: str = ""  # what was last asked of the inventory, and the hosts that it knows by that
+    found: frozenset[str] = frozenset()
     _sightings: dict[str, Sighting] = field(default_factory=dict)
 
     def learn(self, change: Change) -> None:

@@ -40,6 +40,15 @@ class CommandFinished(Message):
         self.succeeded = succeeded
 
 
+class MachinesFound(Message):
+    """The inventory knows these hosts by what was typed; `keys` are theirs."""
+
+    def __init__(self, typed: str, keys: frozenset[str]) -> None:
+        super().__init__()
+        self.typed = typed
+        self.keys = keys
+
+
 class ObjectUnreadable(Message):
     """The appliance sent something of a shape that this console does not know."""
 

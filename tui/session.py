@@ -27,6 +27,7 @@ from appliance.api.contract import (
     VersionInfo,
     WatchEvent,
 )
+from appliance.api.inventory_contract import EntryList
 from appliance.resources.meta import Document, Kind
 from appliance.resources.rollout import ROLLOUT, Rollout
 from tui.known import Change, Changed, Item, Listed, Removed, Shelf
@@ -35,11 +36,14 @@ from tui.messages import (
     ConnectionLost,
     ConnectionMade,
     LineHeld,
+    MachinesFound,
     NewsArrived,
     ObjectUnreadable,
 )
 
 log = logging.getLogger(__name__)
+
+MAX_FOUND = 500  # machines that a search of the inventory may add
 
 _TYPES: dict[str, tuple[Shelf, type[Item]]] = {
     HOSTS: ("hosts", HostView),
@@ -61,6 +65,8 @@ class Appliance(Protocol):
     def approve(self, name: str, namespace: str, *, by: str) -> HostView: ...
 
     def reject(self, name: str, namespace: str, *, by: str) -> HostView: ...
+
+    def search_machines(self, text: str, *, limit: int) -> EntryList: ...
 
     def cancel_operation(self, id: str) -> OperationView: ...
 
@@ -118,6 +124,10 @@ class Session:
     def run(self, command: Command) -> None:
         """Carry out an action beside everything else; the answer comes as CommandFinished."""
         threading.Thread(target=self._carry_out, args=(command,), name="console-action", daemon=True).start()
+
+    def search(self, typed: str) -> None:
+        """Ask the inventory beside everything else; the answer, if there is one, comes as MachinesFound."""
+        threading.Thread(target=self._search, args=(typed,), name="console-search", daemon=True).start()
 
     def _listen(self) -> None:
         waited = 0.0
@@ -185,6 +195,15 @@ class Session:
             self._post(CommandFinished(command.twin, f"{type(error).__name__}: {error}", succeeded=False))
         else:
             self._post(CommandFinished(command.twin, command.done, succeeded=True))
+
+    def _search(self, typed: str) -> None:
+        try:
+            found = self._appliance.search_machines(typed, limit=MAX_FOUND).items
+        except ApplianceError as error:  # what the hosts' own rows say is found without it
+            log.info("the inventory was not searched for %r: %s", typed, error)
+            return
+        keys = frozenset(f"{machine.namespace}/{machine.name}" for machine in found)
+        self._post(MachinesFound(typed, keys))
 
 
 def _sentence(error: ApplianceError) -> str:

@@ -24,6 +24,7 @@ from appliance.api.contract import (
     VersionInfo,
     WatchEvent,
 )
+from appliance.api.inventory_contract import Entry, EntryList
 from appliance.resources.meta import Document, Kind
 
 _Line = WatchEvent | Exception
@@ -38,6 +39,7 @@ class SimulatedAppliance:
         self.deciders: list[str] = []
         self.loaded: list[BundleView] = []
         self.refusal: ApplianceError | None = None
+        self.machines: dict[str, list[Entry]] = {}  # what the inventory finds by a text
         self.is_slow = False  # decided machines stay in the inbox for now
         self.site = site
         self.url = url
@@ -120,6 +122,9 @@ class SimulatedAppliance:
     def bundles(self) -> list[BundleView]:
         self._answer()
         return list(self.loaded)
+
+    def search_machines(self, text: str, *, limit: int) -> EntryList:
+        return EntryList(items=self.machines.get(text, [])[:limit])
 
     def approve(self, name: str, namespace: str, *, by: str = "") -> HostView:
         return self._decide("approve", name, namespace, by=by)

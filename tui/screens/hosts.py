@@ -30,6 +30,7 @@ COLUMNS = (
     Column("ADDRESS", 15, from_width=110),
 )
 _BAR_WIDTH = 8
+SEARCHED_LETTERS = 3  # fewer say too little to ask the inventory
 
 
 class HostsScreen(Frame):
@@ -63,7 +64,8 @@ class HostsScreen(Frame):
 
     def paint_body(self) -> None:
         known = self.desk.known
-        rows = find_hosts(known.hosts.values(), typed=self.typed, order=self.order)
+        also = known.found if known.found_by == self.typed else frozenset()
+        rows = find_hosts(known.hosts.values(), typed=self.typed, order=self.order, also=also)
         table = self.query_one(LineTable)
         table.show(rows, sorted_by=self.order, empty=self._emptiness())
 
@@ -99,6 +101,8 @@ class HostsScreen(Frame):
 
     def on_input_changed(self, event: Typed.Changed) -> None:
         self.typed = event.value
+        if len(self.typed.strip()) >= SEARCHED_LETTERS:
+            self.desk.search(self.typed)
         self.paint()
 
     def on_input_submitted(self, event: Typed.Submitted) -> None:

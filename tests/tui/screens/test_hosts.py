@@ -1,3 +1,4 @@
+from appliance.api.inventory_contract import Entry
 from tests.simulators.appliance import SimulatedAppliance
 from tests.tui.driving import press, running, screen_text, until_shown
 from tests.tui.factories import make_host, make_transaction
@@ -43,6 +44,21 @@ async def test_slash_filters_while_typing_enter_keeps_it_and_escape_clears_it() 
 
         await press(pilot, "escape")
         assert len(pilot.app.screen.query_one(LineTable).rows) == 3
+
+
+async def test_what_the_inventory_knows_of_a_host_finds_it_too() -> None:
+    appliance = make_fleet()
+    appliance.machines["SN-4711"] = [
+        Entry(id=1, state="registered", namespace="fleet-default", name="host-2"),
+        Entry(id=2, state="removed", namespace="fleet-default", name="long-gone"),
+    ]
+    async with running(appliance) as pilot:
+        await press(pilot, "slash", *"SN-4711")
+        await until_shown(pilot, "host-2")
+
+        assert pilot.app.screen.query_one(LineTable).rows == ["fleet-default/host-2"]
+        await press(pilot, "x")
+        assert pilot.app.screen.query_one(LineTable).rows == []
 
 
 async def test_digits_and_letters_are_text_while_the_filter_is_open() -> None:
