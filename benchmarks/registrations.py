@@ -14,6 +14,7 @@ processor time, read from /proc. It prints numbers and ratios and judges nothing
 import asyncio
 import json
 import os
+import secrets
 import ssl
 import subprocess
 import sys
@@ -46,10 +47,6 @@ NAMESPACE = "fleet-default"
 CLIENTS = 2
 MACHINES = 40  # a client
 AGAIN = 4  # times that each machine comes back
-FACTS = Facts(
-    smbios={"System Information": {"Serial Number": "SN-0001", "Manufacturer": "ACME"}},
-    system_data={"Runtime": {"Hostname": "bench"}, "Padding": "x" * 6000},
-)
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -146,15 +143,23 @@ def client_running(target: Target, ca_file: Path) -> "Iterator[subprocess.Popen[
 
 def be_client(kind: str, url: str, ca_file: str) -> None:
     registration = Registration(url=url, ca_cert=Path(ca_file).read_text())
-    identities = [make_identity(kind, number) for number in range(MACHINES)]
+    machines = [(make_identity(kind, number), make_facts()) for number in range(MACHINES)]
     print("ready", flush=True)
     for line in sys.stdin:
         done = 0
         for _ in range(int(line)):
-            for identity in identities:
-                outcome = register(registration, identity, facts=FACTS, labels={"line": "bench"})
+            for identity, facts in machines:
+                outcome = register(registration, identity, facts=facts, labels={"line": "bench"})
                 done += isinstance(outcome, Registered)
         print(done, flush=True)
+
+
+def make_facts() -> Facts:
+    """A serial of its own: machines that share one are doubles, and wait for a person."""
+    return Facts(
+        smbios={"System Information": {"Serial Number": secrets.token_hex(6), "Manufacturer": "ACME"}},
+        system_data={"Runtime": {"Hostname": "bench"}, "Padding": "x" * 6000},
+    )
 
 
 def make_identity(kind: str, number: int) -> Identity:

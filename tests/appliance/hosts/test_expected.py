@@ -17,7 +17,7 @@ from appliance.hosts.claims import (
     recorded_claims,
 )
 from appliance.hosts.expected import MAX_BYTES, MAX_LINES, ListInvalid, parse_expected
-from appliance.hosts.identities import Identities, describe_clashes
+from appliance.hosts.identities import MAX_CLASHES, Identities, describe_clashes
 
 HASH = "ab" * 32
 UUID = "4c4c4544-0051-3610-8052-b4c04f564231"
@@ -166,10 +166,19 @@ def test_everybody_concerned_by_a_change_is_named() -> None:
     assert identities.find_clashes(None, Claims("SN-1")) == [(a, "serial=SN-1")]
 
 
+def test_a_crowd_with_one_serial_costs_no_more_than_a_few() -> None:
+    identities = Identities()
+
+    concerned = [len(identities.put(("ns", f"m{number:04}"), Claims("SN-1"))) for number in range(500)]
+
+    assert max(concerned) == MAX_CLASHES + 1
+    assert len(identities.find_clashes(None, Claims("SN-1"))) == MAX_CLASHES
+
+
 def test_many_doubles_are_told_in_few_words() -> None:
     clashes = [(("ns", f"m{number}"), "serial=1") for number in range(5)]
 
     assert describe_clashes(clashes) == (
-        "serial=1 is also m0's; serial=1 is also m1's; serial=1 is also m2's, and 2 more"
+        "serial=1 is also m0's; serial=1 is also m1's; serial=1 is also m2's, and more"
     )
     assert describe_clashes([]) == ""
