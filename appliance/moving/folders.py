@@ -7,6 +7,7 @@ the appliance runs. Where the objects are after a move is written down (`applian
 import asyncio
 import contextlib
 import fcntl
+import getpass
 import os
 import shutil
 import sqlite3
@@ -17,6 +18,8 @@ from pathlib import Path
 
 import msgspec
 
+from appliance.audit.chain import Decision
+from appliance.audit.log import Audit
 from appliance.errors import ConfigurationError
 from appliance.files import PRIVATE, make_private_directory, sync_directory
 from appliance.moving.backup import Backup, Contents, read_backup, write_backup, write_files
@@ -80,11 +83,27 @@ def restore(path: Path, data: Path, *, passphrase: bytes = b"", signer: str = ""
         write_files(backup, making)
         above = backup.contents.revision + 1
         asyncio.run(_adopt(making / DATABASE, backup.objects, above=above))
+        _write_down(making, backup, path)
         with contextlib.suppress(FileNotFoundError):
             data.rmdir()
         making.rename(data)
         sync_directory(data.parent)
     return backup
+
+
+def _write_down(data: Path, backup: Backup, path: Path) -> None:
+    """The audit log goes on where the backup's ended, and says so."""
+    made = f"made {backup.contents.created} by {backup.contents.site}, signed by {backup.signer}"
+    with contextlib.closing(Audit(data)) as audit:
+        audit.write([Decision("restore", f"backup/{path.name}", _person(), made)])
+
+
+def _person() -> str:
+    """Who is at the keyboard, for the record; a pod's user may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def move_to_kubernetes(data: Path, kubeconfig: Path | None, *, told: Told = told_nothing) -> Moved:
