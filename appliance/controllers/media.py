@@ -6,8 +6,10 @@ wish and the file.
 """
 
 import hashlib
+import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal, Protocol
 
 import msgspec
@@ -18,9 +20,14 @@ from appliance.resources.seed_image import DEFAULT_VOLUME_BYTES, SeedImage
 
 BuildState = Literal["absent", "building", "built", "failed"]
 
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]*)?)(Ki|Mi|Gi|Ti|k|M|G|T|)")
-_FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_FACTORS |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_QUANTITY = re.compile(
+    r"\+?([0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:([KMGTPE]i|[numkMGTPE])|[eE]([+-]?[0-9]{1,2}))?"
+)
+_FACTORS = {
+    **{unit: Decimal(1000) ** power for power, unit in enumerate(["n", "u", "m", "", *"kMGTPE"], start=-3)},
+    **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
+}
+_MOST_BYTES = 2**63 - 1  # where Kubernetes' quantities end, too
 _MAX_STEM = 60
 
 
@@ -113,10 +120,11 @@ def choose_medium(
 
 
 def parse_quantity(quantity: int | str) -> int:
-    """A Kubernetes quantity of bytes. Raises InvalidMedium."""
-    if isinstance(quantity, int):
-        return quantity if quantity > 0 else DEFAULT_VOLUME_BYTES
-    match = _QUANTITY.fullmatch(quantity.strip())
+    """A Kubernetes quantity of bytes; none is the default. Raises InvalidMedium."""
+    text = str(max(quantity, 0)) if isinstance(quantity, int) else quantity.strip()
+    match = _QUANTITY.fullmatch(text)
     if match is None:
-        raise InvalidMedium(f"spec.size: {quantity[:40]!r} is not a quantity such as 6Gi")
-    return int(float(match.group(1)) * _FACTORS[match.group(2)])
+        raise InvalidMedium(f"spec.size: {text[:40]!r} is not a quantity such as 6Gi")
+    number, unit, exponent = match.groups()
+    size = Decimal(number) * _FACTORS[unit or ""] * Decimal(10) ** int(exponent or 0)
+    return min(math.ceil(size), _MOST_BYTES) or DEFAULT_VOLUME_BYTES

@@ -62,7 +62,28 @@ def test_what_cannot_be_built_names_the_field(spec: dict[str, Any], field: str) 
 
 
 @pytest.mark.parametrize(
-    ("text", "number"), [("6Gi", 6 * 2**30), ("1500M", 1_500_000_000), ("1.5Gi", 3 * 2**29), (7, 7), ("7", 7)]
+    ("text", "number"),
+    [
+        ("6Gi", 6 * 2**30),
+        ("1500M", 1_500_000_000),
+        ("1.5Gi", 3 * 2**29),
+        (7, 7),
+        ("7", 7),
+        ("6e9", 6_000_000_000),
+        ("+.5k", 500),
+        ("6000000000000m", 6_000_000_000),
+        ("2Pi", 2**51),
+        ("9" * 30, 2**63 - 1),
+        (10**25, 2**63 - 1),
+        ("0", 6 * 2**30),
+        (-1, 6 * 2**30),
+    ],
 )
 def test_quantities_are_read(text: int | str, number: int) -> None:
     assert parse_quantity(text) == number
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "-6Gi", "6 Gi", "6GiB", "1e999", ""])
+def test_what_is_no_quantity_is_refused(text: str) -> None:
+    with pytest.raises(InvalidMedium, match=r"spec\.size"):
+        parse_quantity(text)
