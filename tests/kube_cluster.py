@@ -220,7 +220,7 @@ def load_definitions(cluster: KubeCluster, folder: Path) -> None:
 def find_conditions(cluster: KubeCluster, definition: str) -> dict[str, str]:
     """The conditions of a CustomResourceDefinition, their status by their type."""
     found = json.loads(cluster.request("GET", f"{DEFINITIONS}/{definition}"))
-    return {item["type"]: item["status"] for item in found.get("status", {}).get("conditions", [])}
+    return {item["type"]: item["status"] for item in found.get("status", {}).get("conditions") or []}
 
 
 def _is_established(cluster: KubeCluster, definition: str) -> bool:
