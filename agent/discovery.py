@@ -11,12 +11,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
 
 import ifaddr
+import msgspec
 from zeroconf import Error, IPVersion, ServiceBrowser, ServiceInfo, ServiceListener, Zeroconf
 
 from agent.errors import Denied
 from agent.host import Host
+from agent.pairing import read_fingerprint
 from agent.pairing_listener import Show, listen
 from agent.protocol.client_config import Registration
 from agent.protocol.discovery import (
@@ -24,6 +27,7 @@ from agent.protocol.discovery import (
     MAX_TXT_PAIR_BYTES,
     NODE_SERVICE,
     REGISTRATION_SERVICE,
+    TXT_FINGERPRINT,
     TXT_ID,
     TXT_MODEL,
     TXT_PAIRING,
@@ -40,6 +44,7 @@ log = logging.getLogger("agent")
 
 # Made by container runtimes and k3s; their addresses mean nothing on the floor.
 VIRTUAL_INTERFACES = ("cni", "flannel", "veth", "docker", "br-", "kube-ipvs")
+FOLLOW_SECONDS = 2.0
 DISCARD_PORT = 9  # the service offers nothing to connect to
 
 
@@ -51,6 +56,7 @@ class FoundAppliance:
     address: str
     port: int
     path: str
+    fingerprint: str = ""
 
 
 def describe_host(host: Host, *, state: HostState, version: str) -> dict[str, str]:
@@ -155,6 +161,26 @@ def find_own_addresses() -> list[str]:
     )
 
 
+def follow_appliance(registration: Registration, *, seconds: float = FOLLOW_SECONDS) -> Registration:
+    """The registration with the address that the appliance of that CA announces now, if it announces one.
+
+    Whoever copies the announcement gains nothing: the CA still decides whom we believe.
+    """
+    fingerprint = read_fingerprint(registration.ca_cert)
+    url = urlsplit(registration.url)
+    try:
+        found = find_appliances(seconds=seconds) if fingerprint else []
+    except (OSError, Error) as error:
+        log.info("mDNS: cannot look for the appliance: %s", error)
+        return registration
+    for appliance in found:
+        if appliance.fingerprint == fingerprint[:16]:
+            host = f"[{appliance.address}]" if ":" in appliance.address else appliance.address
+            moved = urlunsplit(url._replace(netloc=f"{host}:{appliance.port}"))
+            return msgspec.structs.replace(registration, url=moved)
+    return registration
+
+
 def find_appliances(*, seconds: float, interfaces: Sequence[str] = ()) -> list[FoundAppliance]:
     """Browse for a while and return who answered, by name."""
     listener = _Listener()
@@ -193,4 +219,5 @@ class _Listener(ServiceListener):
                 continue
             path = info.decoded_properties.get(TXT_PATH) or ""
             short = name.removesuffix(f".{REGISTRATION_SERVICE}")
-            yield FoundAppliance(short, info.parsed_addresses()[0], info.port or 0, path)
+            fingerprint = info.decoded_properties.get(TXT_FINGERPRINT) or ""
+            yield FoundAppliance(short, info.parsed_addresses()[0], info.port or 0, path, fingerprint)

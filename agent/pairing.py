@@ -151,13 +151,21 @@ def prove(key: bytes, sealed: bytes) -> bytes:
 
 def check_authority(pem: str, fingerprint: str) -> None:
     """Raises Denied unless `pem` is one certificate whose key has that fingerprint."""
+    found = read_fingerprint(pem)
+    if not found:
+        raise Denied("the registration names no CA that could be trusted")
+    if found != fingerprint:
+        raise Denied("the registration's CA is not the one that the appliance paired with")
+
+
+def read_fingerprint(pem: str) -> str:
+    """SHA-256 of the public key of the one certificate in `pem`, in hex; empty where there is not one."""
     try:
         (certificate,) = x509.load_pem_x509_certificates(pem.encode())
-    except ValueError as error:
-        raise Denied("the registration names no CA that could be trusted") from error
+    except ValueError:
+        return ""
     key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if hashlib.sha256(key).hexdigest() != fingerprint:
-        raise Denied("the registration's CA is not the one that the appliance paired with")
+    return hashlib.sha256(key).hexdigest()
 
 
 def _burn(pairing: Pairing, *, draw: Draw, now: float) -> Pairing:
