@@ -13,7 +13,7 @@ import yaml
 
 from agent.protocol.documents import check_shape
 from agent.protocol.errors import Malformed as ProtocolMalformed
-from appliance.store.base import Malformed
+from appliance.store.base import Malformed, TooLarge
 
 
 def parse_json(content: bytes) -> object:
@@ -22,6 +22,9 @@ def parse_json(content: bytes) -> object:
         return msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"the body is not JSON: {error}") from error
+
+
+MAX_YAML_BYTES = 512 * 1024  # read at a sixth of a megabyte a second at worst; kubectl sends JSON
 
 
 class _Loader(yaml.CSafeLoader):
@@ -72,10 +75,13 @@ def parse_yaml(content: bytes) -> object:
     """Parse one YAML (or JSON) document.
 
     Aliases are refused, since a few lines of them can unfold to gigabytes, and deep nesting, since libyaml
-    composes by recursion and would take the process with it.
+    composes by recursion and would take the process with it. Raises Malformed or TooLarge. It may take
+    seconds: call it in a thread.
     """
     if content.lstrip()[:1] == b"{":
         return parse_json(content)
+    if len(content) > MAX_YAML_BYTES:
+        raise TooLarge(f"YAML is read up to {MAX_YAML_BYTES} bytes; send application/json")
     try:
         text = content.decode()
         check_shape(content, what="the body")

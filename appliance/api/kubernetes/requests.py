@@ -3,6 +3,7 @@
 Everything from outside is bounded and checked here, before a handler acts on it.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
@@ -169,7 +170,7 @@ async def read_document(request: web.Request) -> Document:
     if request.content_type == protobuf.MEDIA_TYPE:
         return protobuf.parse_protobuf(content)
     if request.content_type in ("application/yaml", "application/x-yaml", "text/yaml"):
-        return _object(parse_yaml(content))
+        return _object(await asyncio.to_thread(parse_yaml, content))
     if request.content_type not in ("application/json", "application/octet-stream"):
         raise Unsupported(
             f"a body of type {request.content_type[:80]} is not read here; send application/json"
@@ -191,7 +192,7 @@ async def read_patch(request: web.Request, kind: Kind) -> Patch:
         manager = request.query.get("fieldManager", "")
         if not manager:
             raise OptionsInvalid("PatchOptions", "fieldManager: an apply says who applies")
-        body = _object(parse_yaml(content))
+        body = _object(await asyncio.to_thread(parse_yaml, content))
         check_kind_said(body)
         return Patch("apply", body, manager=manager, force=_flag(request.query, "force"))
     if "force" in request.query:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from appliance.api.kubernetes.bodies import parse_yaml
-from appliance.store.base import Malformed
+from appliance.api.kubernetes.bodies import MAX_YAML_BYTES, parse_yaml
+from appliance.store.base import Malformed, TooLarge
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,11 @@ def test_words_mean_what_they_mean_to_kubernetes(text: str, value: object) -> No
 def test_what_would_hang_or_end_the_process_is_malformed(content: bytes) -> None:
     with pytest.raises(Malformed):
         parse_yaml(content)
+
+
+def test_yaml_is_read_up_to_a_size_and_json_in_its_place_beyond_it() -> None:
+    value = "x" * MAX_YAML_BYTES
+
+    with pytest.raises(TooLarge, match="send application/json"):
+        parse_yaml(f"a: {value}".encode())
+    assert parse_yaml(f'{{"a": "{value}"}}'.encode()) == {"a": value}
