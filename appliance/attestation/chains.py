@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from agent.protocol.endorsement import EndorsementKey, hash_endorsement_key
-from appliance.attestation.profile import UNDERSTOOD, Maker, NotOfProfile, check_profile
+from appliance.attestation.profile import UNDERSTOOD, Maker, NotOfProfile, check_profile, find_damage
 
 MAX_INTERMEDIATES = 4
 MIN_RSA_BITS = 2048
@@ -72,6 +72,8 @@ def check_chain(
     """The verdict on the certificate that came with the endorsement key `key`."""
     if certificate is None:
         return Doubtful("absent", "the TPM has no endorsement certificate")
+    if damage := find_damage(certificate):
+        return Doubtful("profile", damage)
     if not _is_key_of(certificate, key):
         return Doubtful("key", "the endorsement certificate is about another key")
     maker = check_profile(certificate)
@@ -105,11 +107,9 @@ def is_anchor(certificate: x509.Certificate) -> bool:
 
 def check_authority(certificate: x509.Certificate, *, below: int = 0) -> str:
     """Why it may not issue certificates with `below` authorities between it and a TPM; empty if it may."""
-    name = _name(certificate)
-    try:
-        extensions = certificate.extensions
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        return f"the extensions of {name} cannot be read: {error}"
+    if damage := find_damage(certificate):
+        return damage
+    name, extensions = _name(certificate), certificate.extensions
     for extension in extensions:
         if extension.critical and extension.oid not in AUTHORITY_UNDERSTOOD:
             return f"{name} has the critical extension {extension.oid.dotted_string}, which is not known here"
@@ -196,10 +196,7 @@ def _is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bo
 
 
 def _is_key_of(certificate: x509.Certificate, key: EndorsementKey) -> bool:
-    try:
-        held = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
-        return False
+    held = certificate.public_key()
     if not isinstance(held, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
         return False
     return hash_endorsement_key(held) == hash_endorsement_key(key)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 T = TypeVar("T", bound=x509.ExtensionType)
@@ -45,12 +46,28 @@ class NotOfProfile:
     reason: str
 
 
+def find_damage(certificate: x509.Certificate) -> str:
+    """Why a part of the certificate cannot be read; empty if all of it can.
+
+    The library reads most parts only when they are asked for, and raises then: so this comes first.
+    """
+    try:
+        _ = certificate.version, certificate.serial_number, certificate.issuer, certificate.subject
+        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        _ = list(certificate.extensions), certificate.public_key(), certificate.signature_algorithm_oid
+    except (
+        *(ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion),
+        *(x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+    ) as error:
+        return f"the certificate cannot be read: {str(error)[:120]}"
+    return ""
+
+
 def check_profile(certificate: x509.Certificate) -> Maker | NotOfProfile:
     """Who made the TPM, or the first thing that keeps this from being its certificate."""
-    try:
-        extensions = certificate.extensions
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        return NotOfProfile(f"the certificate's extensions cannot be read: {error}")
+    if damage := find_damage(certificate):
+        return NotOfProfile(damage)
+    extensions = certificate.extensions
     if certificate.version is not x509.Version.v3:
         return NotOfProfile("the certificate is not of version 3")
     for extension in extensions:

@@ -17,6 +17,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.attestation.chains import Roots, check_authority, is_anchor
+from appliance.attestation.profile import find_damage
 from appliance.errors import ApplianceFault
 from appliance.files import PUBLIC, make_private_directory, sync_directory, write_durably
 
@@ -127,7 +128,8 @@ def _parse(label: bytes, block: bytes) -> "x509.Certificate | x509.CertificateRe
         if label == b"X509 CRL":
             return x509.load_pem_x509_crl(block)
         certificate = x509.load_pem_x509_certificate(block)
-        certificate.public_key()
+        if damage := find_damage(certificate):
+            raise RootsFault(f"A certificate is damaged: {damage}.")
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise RootsFault(f"A certificate cannot be read: {error}") from error
     return certificate

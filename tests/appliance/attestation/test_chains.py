@@ -1,5 +1,6 @@
 """Endorsement certificates: those of a trusted maker are believed, and everything else is told apart."""
 
+import warnings
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,6 +8,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.utils import CryptographyDeprecationWarning
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -235,13 +237,25 @@ def test_no_changed_certificate_is_believed(data: st.DataObject) -> None:
     der = DER
     at = data.draw(st.integers(0, len(der) - 1))
     byte = data.draw(st.integers(0, 255).filter(lambda value: value != der[at]))
+    warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # negative serials and the like
     try:
         changed = x509.load_der_x509_certificate(der[:at] + bytes([byte]) + der[at + 1 :])
-        changed.public_key()
     except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm):
         return
 
     assert isinstance(check(changed), Doubtful)
+
+
+@pytest.mark.parametrize("part", [b"Maker CA 1", b"\x67\x81\x05\x08\x01"], ids=["issuer", "purpose"])
+def test_a_part_that_cannot_be_read_refuses_the_whole(part: bytes) -> None:
+    tag = DER.index(part) - 2
+    certificate = x509.load_der_x509_certificate(DER[:tag] + b"\x00" + DER[tag + 1 :])
+
+    refused = doubt(certificate)
+
+    assert (refused.doubt, "cannot be read" in refused.reason) == ("profile", True)
+    assert "cannot be read" in check_authority(certificate)
+    assert isinstance(check_profile(certificate), NotOfProfile)
 
 
 DER = issue(MIDDLE, EK).public_bytes(Encoding.DER)
