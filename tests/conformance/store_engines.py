@@ -47,7 +47,7 @@ async def kubernetes(
 
 
 async def clear(store: Store) -> None:
-    """Take away what tests put into their namespaces, finalizers or not."""
+    """Take away what tests put into the cluster, these and others, finalizers or not."""
     await asyncio.gather(*(clear_kind(store, kind) for kind in USED_KINDS))
     for namespace in NAMESPACES:
         try:
@@ -59,8 +59,9 @@ async def clear(store: Store) -> None:
 
 
 async def clear_kind(store: Store, kind: Kind) -> None:
+    is_ours = bool(kind.group) and kind is not ROLE_BINDING  # nobody else in the cluster has such objects
     for document in (await store.list(kind)).items:
-        if document["metadata"]["namespace"] in NAMESPACES:
+        if is_ours or document["metadata"]["namespace"] in NAMESPACES:
             await remove(store, kind, document)
 
 
