@@ -1,21 +1,20 @@
 """Registrations per second: full TPM exchanges over TLS against the real appliance, beside two peers.
 
-Run `python -m benchmarks.registrations`. The same clients (the agent's own code, each machine with its own
-RSA endorsement key) register in turn with
+Run `python -m benchmarks.registrations [HOSTS]`. The same clients (the agent's own code, each machine with an
+endorsement key of its own) register in turn with
 
 - the appliance: `skerry serve` with its store, every admission fsynced before it is answered;
 - go-attestation: the libraries of Elemental's own server, without a store (only where Go is installed);
 - bare TLS and WebSocket: aiohttp answering the same round trips, no TPM work, no store: the floor.
 
-Clients and servers share the machine, so the wall clock measures both; what a server costs is its own
-processor time, read from /proc. It prints numbers and ratios and judges nothing.
+Then HOSTS machines (2,000 unless said) come at once, 500 in flight, and last the cost of a registration is
+taken apart (`benchmarks.registration_parts`). Clients and servers share the machine, so the wall clock
+measures both; what a server costs is its own processor time, from /proc, with what it still does after its
+last answer (controllers, inventory). It prints numbers and ratios and judges nothing.
 """
 
 import asyncio
 import json
-import os
-import secrets
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -25,29 +24,26 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiohttp import web
-from cryptography.hazmat.primitives.asymmetric import rsa
-
-from agent.facts import Facts
-from agent.identity import Identity, PlainIdentity, TpmIdentity
-from agent.protocol.client_config import Config, Registration, render_config
-from agent.protocol.messages import READY, Message, MessageType
-from agent.register import Registered, register
-from agent.tpm.software import SoftwareTpm, attest_key
 from appliance.api.client import Client
+from appliance.resources.machine_inventory import MACHINE_INVENTORY
 from appliance.resources.machine_registration import (
     APPROVAL_POLICY,
     MACHINE_REGISTRATION,
     MachineRegistration,
 )
 from appliance.resources.meta import decode
+from benchmarks import registration_clients, registration_floor
+from benchmarks.registration_clients import Round
+from benchmarks.registration_parts import print_parts
 from tests.conformance import registration_peer
 
 NAMESPACE = "fleet-default"
-CLIENTS = 2
-MACHINES = 40  # a client
-AGAIN = 4  # times that each machine comes back
-TICK = os.sysconf("SC_CLK_TCK")
+CLIENTS = 2  # processes
+MACHINES = 48  # a client
+AGAIN = 2  # times that each machine comes back
+FEW, MANY = 1, 16  # in flight, a client
+STORM_HOSTS = 2000
+STORM_CLIENTS, STORM_IN_FLIGHT = 4, 125
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +58,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    registrations: int
+    rounds: Sequence[Round]
     seconds: float
     processor_seconds: float
+
+    @property
+    def registrations(self) -> int:
+        return sum(each.done for each in self.rounds)
 
     @property
     def per_second(self) -> float:
@@ -75,130 +75,126 @@ class Figures:
         return self.registrations / self.processor_seconds
 
 
-def main() -> None:
+def main(hosts: int) -> None:
     """Start the servers, register with each in turn, print."""
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        appliance, ca_file = stack.enter_context(appliance_running(place / "data"))
+        appliance, ca_file, api = stack.enter_context(appliance_running(place / "data"))
         key_files = (place / "data/pki/server.crt", place / "data/pki/server.key")
-        targets = [appliance, stack.enter_context(floor_running(key_files))]
+        url, pid = stack.enter_context(registration_floor.running(key_files))
+        targets = [appliance, Target("bare TLS and WebSocket", url, pid, has_tpm=False)]
         if registration_peer.has_go():
             binary = registration_peer.build()
-            url, pid = stack.enter_context(registration_peer.serving(binary, tls=key_files))
-            targets.insert(1, Target("go-attestation", url, pid))
+            peer_url, peer_pid = stack.enter_context(registration_peer.serving(binary, tls=key_files))
+            targets.insert(1, Target("go-attestation", peer_url, peer_pid))
         else:
             print("Go is not installed: no go-attestation peer in this run")
 
-        print(f"{CLIENTS} clients, {MACHINES} machines each; a new machine, then {AGAIN} times again\n")
-        print(f"{'':24}{'new/s':>10}{'again/s':>10}{'new per core-s':>17}{'again per core-s':>18}")
-        rates = {}
-        for target in targets:
-            new, again = measure(target, ca_file)
-            rates[target.name] = again
-            print(
-                f"{target.name:24}{new.per_second:10.0f}{again.per_second:10.0f}"
-                f"{new.per_core:17.0f}{again.per_core:18.0f}"
-            )
-        ours = rates.pop(appliance.name)
-        print()
-        for name, theirs in rates.items():
-            print(f"appliance / {name}: {ours.per_core / theirs.per_core:.2f} registrations a core second")
+        for in_flight in (FEW, MANY):
+            compare(targets, ca_file, in_flight=in_flight)
+        storm(appliance, ca_file, api, hosts=hosts)
+        print_parts(key_files, place / "parts")
 
 
-def measure(target: Target, ca_file: Path) -> tuple[Figures, Figures]:
-    """Two runs of the same machines: as strangers, then as acquaintances."""
+def compare(targets: Sequence[Target], ca_file: Path, *, in_flight: int) -> None:
+    print(f"{CLIENTS * in_flight} in flight, {CLIENTS * MACHINES} machines: new, then {AGAIN} times again\n")
+    print(f"{'':24}{'new/s':>10}{'again/s':>10}{'new per core-s':>17}{'again per core-s':>18}")
+    rates = {}
+    for target in targets:
+        with ExitStack() as stack:
+            clients = [
+                stack.enter_context(
+                    registration_clients.running(
+                        target.url, ca_file, has_tpm=target.has_tpm, machines=MACHINES, in_flight=in_flight
+                    )
+                )
+                for _ in range(CLIENTS)
+            ]
+            new, again = run(clients, target, rounds=1), run(clients, target, rounds=AGAIN)
+        rates[target.name] = (new.per_core, again.per_core)
+        print(
+            f"{target.name:24}{new.per_second:10.0f}{again.per_second:10.0f}"
+            f"{new.per_core:17.0f}{again.per_core:18.0f}"
+        )
+    ours = rates.pop(targets[0].name)
+    for name, theirs in rates.items():
+        print(f"appliance / {name}: {ours[0] / theirs[0]:.2f} new, {ours[1] / theirs[1]:.2f} again, a core-s")
+    print()
+
+
+def storm(target: Target, ca_file: Path, api: Client, *, hosts: int) -> None:
+    """All at once: each comes again until it is in, as agents do."""
+    known, memory = len(api.list_objects(MACHINE_INVENTORY, NAMESPACE)), resident_mebibytes(target.pid)
+    share = hosts // STORM_CLIENTS
     with ExitStack() as stack:
-        clients = [stack.enter_context(client_running(target, ca_file)) for _ in range(CLIENTS)]
-        return run(clients, target, rounds=1), run(clients, target, rounds=AGAIN)
+        clients = [
+            stack.enter_context(
+                registration_clients.running(
+                    target.url, ca_file, has_tpm=True, machines=share, in_flight=STORM_IN_FLIGHT
+                )
+            )
+            for _ in range(STORM_CLIENTS)
+        ]
+        figures = run(clients, target, rounds=1)
+        after = resident_mebibytes(target.pid)
+        run(clients, target, rounds=1)
+    machines = api.list_objects(MACHINE_INVENTORY, NAMESPACE)
+    identities = {machine["spec"]["tpmHash"] for machine in machines}
+    times = sorted(moment for each in figures.rounds for moment in each.seconds)
+    print(
+        f"{share * STORM_CLIENTS} hosts, {STORM_CLIENTS * STORM_IN_FLIGHT} in flight: "
+        f"{figures.per_second:.0f}/s, {figures.per_core:.0f} a core-s\n"
+        f"  admitted {len(machines) - known}, identities twice {len(machines) - len(identities)}, "
+        f"came more than once {sum(each.repeated for each in figures.rounds)}\n"
+        f"  seconds an exchange: p50 {at(times, 0.5):.2f}, p99 {at(times, 0.99):.2f}, all {times[-1]:.2f}\n"
+        f"  memory: {memory} MiB before, {after} after, {resident_mebibytes(target.pid)} when all came back\n"
+    )
 
 
 def run(clients: Sequence["subprocess.Popen[str]"], target: Target, *, rounds: int) -> Figures:
     before, start = processor_seconds(target.pid), time.monotonic()
-    for client in clients:
-        tell(client, str(rounds))
-    done = sum(int(hear(client)) for client in clients)
-    return Figures(done, time.monotonic() - start, processor_seconds(target.pid) - before)
+    done = registration_clients.run(clients, rounds)
+    seconds = time.monotonic() - start
+    return Figures(done, seconds, settled(target.pid) - before)
+
+
+def settled(pid: int) -> float:
+    """The processor time once the process has nothing more to do than at rest."""
+    spent = processor_seconds(pid)
+    while True:
+        time.sleep(0.5)
+        now = processor_seconds(pid)
+        if now - spent < 0.02:
+            return now
+        spent = now
 
 
 def processor_seconds(pid: int) -> float:
-    """User and system time of the process and its threads (proc(5), fields 14 and 15)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+    """The time of all threads, in nanoseconds (proc(5), schedstat)."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
-# --- clients -----------------------------------------------------------------------------------------------
+def resident_mebibytes(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    line = next(line for line in lines if line.startswith("VmRSS"))
+    return int(line.split()[1]) // 1024
 
 
-@contextmanager
-def client_running(target: Target, ca_file: Path) -> "Iterator[subprocess.Popen[str]]":
-    """A client process with its machines made; it runs a number of rounds for each line it is told."""
-    flags = ["tpm" if target.has_tpm else "plain", target.url, str(ca_file)]
-    command = [sys.executable, "-m", "benchmarks.registrations", "--client", *flags]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        hear(process)
-        yield process
-        assert process.stdin is not None
-        process.stdin.close()
-
-
-def be_client(kind: str, url: str, ca_file: str) -> None:
-    registration = Registration(url=url, ca_cert=Path(ca_file).read_text())
-    machines = [(make_identity(kind, number), make_facts()) for number in range(MACHINES)]
-    print("ready", flush=True)
-    for line in sys.stdin:
-        done = 0
-        for _ in range(int(line)):
-            for identity, facts in machines:
-                outcome = register(registration, identity, facts=facts, labels={"line": "bench"})
-                done += isinstance(outcome, Registered)
-        print(done, flush=True)
-
-
-def make_facts() -> Facts:
-    """A serial of its own: machines that share one are doubles, and wait for a person."""
-    return Facts(
-        smbios={"System Information": {"Serial Number": secrets.token_hex(6), "Manufacturer": "ACME"}},
-        system_data={"Runtime": {"Hostname": "bench"}, "Padding": "x" * 6000},
-    )
-
-
-def make_identity(kind: str, number: int) -> Identity:
-    if kind == "plain":
-        return PlainIdentity(f"bench-{os.getpid()}-{number}", "mac")
-    return TpmIdentity(SoftwareTpm(make_key(), attestation=attest_key(make_key())))
-
-
-def make_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-def tell(client: "subprocess.Popen[str]", line: str) -> None:
-    assert client.stdin is not None
-    client.stdin.write(f"{line}\n")
-    client.stdin.flush()
-
-
-def hear(client: "subprocess.Popen[str]") -> str:
-    assert client.stdout is not None
-    line = client.stdout.readline()
-    if not line:
-        raise SystemExit("a client ended early; its words are above")
-    return line
-
-
-# --- servers -----------------------------------------------------------------------------------------------
+def at(times: Sequence[float], share: float) -> float:
+    return times[min(len(times) - 1, int(share * len(times)))]
 
 
 @contextmanager
-def appliance_running(data: Path) -> Iterator[tuple[Target, Path]]:
+def appliance_running(data: Path) -> Iterator[tuple[Target, Path, Client]]:
     arguments = ["--data", str(data), "--listen", "127.0.0.1:0", "--mirror-listen", "127.0.0.1:0"]
     command = [sys.executable, "-m", "appliance", "serve", *arguments, "--no-discovery"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
             assert process.stdout is not None
             ready = json.loads(process.stdout.readline())
-            url = make_registration(Client(f"unix:{ready['socket']}"))
-            yield Target("appliance", url, process.pid), data / "pki" / "ca.crt"
+            api = Client(f"unix:{ready['socket']}")
+            yield Target("appliance", make_registration(api), process.pid), data / "pki" / "ca.crt", api
         finally:
             process.terminate()
 
@@ -226,54 +222,13 @@ def make_registration(client: Client) -> str:
         time.sleep(0.05)
 
 
-@contextmanager
-def floor_running(key_files: tuple[Path, Path]) -> Iterator[Target]:
-    command = [sys.executable, "-m", "benchmarks.registrations", "--floor", *map(str, key_files)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            url = f"https://127.0.0.1:{int(hear(process))}/"
-            yield Target("bare TLS and WebSocket", url, process.pid, has_tpm=False)
-        finally:
-            process.terminate()
-
-
-async def be_floor(certificate: str, key: str) -> None:
-    """The same round trips with nothing behind them."""
-    reply = Message(MessageType.CONFIG, render_config(Config())).render()
-
-    async def talk(request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(compress=False)
-        await socket.prepare(request)
-        await socket.send_bytes(READY.render())
-        async for message in socket:
-            match message.data[0]:
-                case MessageType.VERSION:
-                    await socket.send_bytes(message.data)
-                case MessageType.GET:
-                    await socket.send_bytes(reply)
-                    break
-                case _:
-                    await socket.send_bytes(READY.render())
-        await socket.close()
-        return socket
-
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-    app = web.Application()
-    app.router.add_get("/", talk)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
-    await site.start()
-    print(runner.addresses[0][1], flush=True)
-    await asyncio.Event().wait()
-
-
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["--client", kind, url, ca_file]:
-            be_client(kind, url, ca_file)
+        case ["--client", *arguments]:
+            registration_clients.be_client(arguments)
         case ["--floor", certificate, key]:
-            asyncio.run(be_floor(certificate, key))
+            asyncio.run(registration_floor.be_floor(certificate, key))
+        case [hosts]:
+            main(int(hosts))
         case _:
-            main()
+            main(STORM_HOSTS)
