@@ -5,6 +5,7 @@ an address to try; the CA that came with the medium decides whether to believe i
 """
 
 import logging
+import secrets
 import socket
 import threading
 import time
@@ -130,7 +131,8 @@ def pair_here(
     stopped.
     """
     texts = {**describe_host(host, state="live", version=version), TXT_PAIRING: "1"}
-    name = f"new-{texts[TXT_ID][:8]}"
+    # Chance in the name: two machines with one system UUID, as cloned boards have, stay two on the link.
+    name = f"new-{texts[TXT_ID][:6]}-{secrets.token_hex(2)}"
 
     def own() -> list[str]:
         return list(interfaces) or find_own_addresses()
@@ -166,15 +168,19 @@ def follow_appliance(registration: Registration, *, seconds: float = FOLLOW_SECO
 
     Whoever copies the announcement gains nothing: the CA still decides whom we believe.
     """
-    fingerprint = read_fingerprint(registration.ca_cert)
-    url = urlsplit(registration.url)
     try:
-        found = find_appliances(seconds=seconds) if fingerprint else []
+        return point_at(registration, find_appliances(seconds=seconds))
     except (OSError, Error) as error:
         log.info("mDNS: cannot look for the appliance: %s", error)
         return registration
+
+
+def point_at(registration: Registration, found: Sequence[FoundAppliance]) -> Registration:
+    """The registration at the one among those found that announces its CA; unchanged if none does."""
+    fingerprint = read_fingerprint(registration.ca_cert)
+    url = urlsplit(registration.url)
     for appliance in found:
-        if appliance.fingerprint == fingerprint[:16]:
+        if fingerprint and appliance.fingerprint == fingerprint[:16]:
             host = f"[{appliance.address}]" if ":" in appliance.address else appliance.address
             moved = urlunsplit(url._replace(netloc=f"{host}:{appliance.port}"))
             return msgspec.structs.replace(registration, url=moved)

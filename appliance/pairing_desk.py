@@ -58,10 +58,11 @@ class PairingDesk:
                 f"No machine {name[:60]!r} was heard.",
                 hint="`skerry hosts inbox` lists who was; `skerry doctor discovery` says what may be wrong.",
             )
-        if len(found) > 1:
-            addresses = ", ".join(sorted(candidate.address for candidate in found))
+        claiming = self._candidates.find(found[0].id)
+        if len(claiming) > 1:
+            addresses = ", ".join(sorted(candidate.address for candidate in claiming))
             raise Refused(
-                f"Several machines say that they are {name[:60]}: at {addresses}.",
+                f"Several machines say that they are {found[0].id}: at {addresses}.",
                 hint="One of them is not what it says, or two have one system UUID; switch one off.",
             )
         if found[0].details.get(TXT_PAIRING) != "1":

@@ -9,6 +9,7 @@ from appliance.cli import (
     audit,
     bundles,
     discover,
+    doctor,
     hosts,
     inventory,
     k3s,
@@ -66,6 +67,7 @@ app.add_typer(trusting.trust_app, name="trust")
 trusting.add_commands(registrations.app)
 app.add_typer(k3s.app, name="k3s")
 app.add_typer(discover.app, name="discover")
+app.add_typer(doctor.app, name="doctor")
 topics.add_commands(app)
 
 

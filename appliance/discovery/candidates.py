@@ -81,6 +81,9 @@ class Candidates:
         candidate = Candidate(
             details.get(TXT_ID) or name, name, clean(address), details, at, at, port, places
         )
+        for other, older in list(self._heard.items()):
+            if other != service and (older.id, older.address) == (candidate.id, candidate.address):
+                self.forget(other)  # the same machine before it was started again
         self._heard[service] = replace(candidate, first_seen=known.first_seen) if known else candidate
         self._misses.pop(service, None)
         self.changes.tell()

@@ -59,7 +59,7 @@ async def _answers(session: aiohttp.ClientSession, candidate: Candidate, address
     if candidate.details.get(TXT_PAIRING) == "1":
         with suppress(Refused, ProtocolError, aiohttp.ClientError, TimeoutError, OSError, ValueError):
             hello = await ask_hello(session, Place(candidate.id, address, candidate.port))
-            return hello.id == candidate.id
+            return (hello.id, hello.name) == (candidate.id, candidate.name)
         return False
     try:
         async with asyncio.timeout(ANSWER_SECONDS):

@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from agent.protocol.discovery import render_link_id
 from appliance.api.boards import HostBoard, InboxBoard, next_events
 from appliance.api.contract import InboxEntry
 from appliance.resources.host_report import HOST_REPORT
-from appliance.resources.machine_inventory import APPROVAL, MACHINE_INVENTORY
+from appliance.resources.machine_inventory import APPROVAL, MACHINE_INVENTORY, SYSTEM_UUID
 from appliance.resources.meta import Document, Kind
 from appliance.store.base import Event
 
@@ -122,3 +123,22 @@ def test_the_difference_is_told_and_nothing_else() -> None:
         ("DELETED", "2"),
     ]
     assert list(next_events("inbox", {"1": one}, {"1": one})) == []
+
+
+def test_a_machine_that_registered_is_not_found_as_well_unless_it_waits_to_be_paired() -> None:
+    uuid = "4c4c4544-0042-3510-8052-b4c04f4e3132"
+    document = machine("a", "pending")
+    document["metadata"]["annotations"][SYSTEM_UUID] = uuid
+    heard = InboxEntry(kind="found", id="mdns/x", name="x", details={"id": render_link_id(uuid.upper())})
+    alone = InboxEntry(kind="found", id="mdns/y", name="y", details={**heard.details, "pair": "1"})
+    board = InboxBoard()
+    board.hear([heard, alone])
+    before = list(board.entries())
+
+    board.feed(document)
+    registered = list(board.entries())
+    board.feed(document, is_deleted=True)
+
+    assert before == ["mdns/x", "mdns/y"]
+    assert registered == ["n/a", "mdns/y"]
+    assert list(board.entries()) == before

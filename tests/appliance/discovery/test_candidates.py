@@ -85,3 +85,11 @@ def test_a_hundred_announced_addresses_are_not_all_asked() -> None:
     candidates.hear(SERVICE, many[0], {}, now=NOW, addresses=many)
 
     assert len(candidates.list()[0].addresses) == MAX_ADDRESSES
+
+
+def test_a_machine_that_was_started_again_is_one_and_two_with_one_id_are_two() -> None:
+    candidates = Candidates()
+    for name, address in (("m-1", "10.0.0.7"), ("m-2", "10.0.0.7"), ("m-3", "10.0.0.66")):
+        candidates.hear(f"{name}.{NODE_SERVICE}", address, {"id": "x1"}, now=NOW)
+
+    assert [candidate.name for candidate in candidates.find("x1")] == ["m-2", "m-3"]
