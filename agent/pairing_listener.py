@@ -95,7 +95,7 @@ def render_screen(
         f"        CODE    {digits}",
         "",
         f"  At the appliance:  skerry discover pair {name} --registration NAME",
-        "  and type this code, or choose the machine in the console's inbox.",
+        "  --code and these six digits.",
         *(f"  If it is not listed there, add:  --address {place}" for place in places[:3]),
     ]
     if not places:

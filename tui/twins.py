@@ -24,6 +24,11 @@ def reject(name: str, namespace: str) -> str:
     return _twin("reject", name, "-n", namespace)
 
 
+def pair(name: str) -> str:
+    """Its registration and its code are the technician's to fill in."""
+    return _twin("discover", "pair", name, "--registration", "NAME", "--code", "CODE")
+
+
 def forget(name: str, namespace: str) -> str:
     return _twin("delete", "machineinventory", name, "-n", namespace)
 

@@ -17,6 +17,7 @@ TWINS = [
     twins.show_rollout("to-v2", "fleet-default"),
     twins.approve("host-3", "fleet-default"),
     twins.reject("host-3", "fleet-default"),
+    twins.pair("new-4e1a02-9c3f"),
     twins.forget("host-3", "fleet-default"),
     twins.pause_rollout("to-v2", "fleet-default"),
     twins.resume_rollout("to-v2", "fleet-default"),

@@ -139,7 +139,10 @@ class InboxScreen(Frame):
         entry = self.entry
         if entry is not None and entry.kind == "found":
             self.desk.notice = (
-                f"{entry.name} was only heard on the network, which proves nothing; it has to register first."
+                f"{entry.name} shows a code on its screen: {twins.pair(entry.name)}"
+                if entry.details.get("pair") == "1"
+                else f"{entry.name} was only heard on the network, which proves nothing; "
+                "it has to register first."
             )
             return None
         return entry

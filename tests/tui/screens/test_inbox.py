@@ -1,3 +1,5 @@
+import msgspec
+
 from tests.simulators.appliance import SimulatedAppliance
 from tests.tui.driving import press, running, screen_text, until, until_shown
 from tests.tui.factories import make_found, make_pending, make_waiting
@@ -97,6 +99,17 @@ async def test_a_machine_that_was_only_heard_cannot_be_approved() -> None:
         await press(pilot, "2", "a")
 
         assert "live-3f2a was only heard on the network" in screen_text(pilot)
+    assert appliance.calls == []
+
+
+async def test_a_machine_that_shows_a_code_comes_with_the_command_that_takes_it() -> None:
+    appliance = SimulatedAppliance()
+    found = make_found("new-4e1a")
+    appliance.put_inbox(msgspec.structs.replace(found, details={**found.details, "pair": "1"}))
+    async with running(appliance) as pilot:
+        await press(pilot, "2", "a")
+
+        assert "skerry discover pair new-4e1a" in screen_text(pilot)
     assert appliance.calls == []
 
 
