@@ -214,7 +214,7 @@ def read_sent(machine: Machine, options: RegisterOptions) -> "Sent":
 def _register(machine: Machine, options: RegisterOptions, *, state_path: Path) -> Config:
     # Only here: a host that runs for years registers once, and these bring cryptography and websockets.
     from agent.admission import wait_for_admission
-    from agent.discovery import follow_appliance
+    from agent.arrival import follow_appliance
     from agent.register import Outcome, register_host
 
     options, is_paired = _pair_if_alone(machine, options)
@@ -256,7 +256,7 @@ def _pair_if_alone(machine: Machine, options: RegisterOptions) -> tuple[Register
     if is_told or not (options.discover or paired.is_file()):
         return options, False
     if not paired.is_file():
-        from agent.discovery import pair_here
+        from agent.arrival import pair_here
 
         registration = pair_here(
             host,

@@ -5,24 +5,17 @@ an address to try; the CA that came with the medium decides whether to believe i
 """
 
 import logging
-import secrets
 import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from urllib.parse import urlsplit, urlunsplit
 
 import ifaddr
-import msgspec
 from zeroconf import Error, IPVersion, ServiceBrowser, ServiceInfo, ServiceListener, Zeroconf
 
-from agent.errors import Denied
 from agent.host import Host
-from agent.pairing import read_fingerprint
-from agent.pairing_listener import Show, listen
-from agent.protocol.client_config import Registration
 from agent.protocol.discovery import (
     CURRENT_TXT_VERSION,
     MAX_TXT_PAIR_BYTES,
@@ -31,7 +24,6 @@ from agent.protocol.discovery import (
     TXT_FINGERPRINT,
     TXT_ID,
     TXT_MODEL,
-    TXT_PAIRING,
     TXT_PATH,
     TXT_SERIAL_TAIL,
     TXT_SOFTWARE,
@@ -45,7 +37,6 @@ log = logging.getLogger("agent")
 
 # Made by container runtimes and k3s; their addresses mean nothing on the floor.
 VIRTUAL_INTERFACES = ("cni", "flannel", "veth", "docker", "br-", "kube-ipvs")
-FOLLOW_SECONDS = 2.0
 DISCARD_PORT = 9  # the service offers nothing to connect to
 
 
@@ -122,36 +113,6 @@ def _speak(zeroconf: Zeroconf, info: ServiceInfo) -> None:
         log.info("mDNS: cannot announce %s: %s", info.name, error)
 
 
-def pair_here(
-    host: Host, *, version: str, interfaces: Sequence[str], stop: threading.Event, show: Show
-) -> Registration:
-    """Announce a host that belongs to nobody, show its code, return what the appliance that knew it said.
-
-    Announced anew whenever our addresses change: a cable is often plugged in last. Raises Denied when
-    stopped.
-    """
-    texts = {**describe_host(host, state="live", version=version), TXT_PAIRING: "1"}
-    # Chance in the name: two machines with one system UUID, as cloned boards have, stay two on the link.
-    name = f"new-{texts[TXT_ID][:6]}-{secrets.token_hex(2)}"
-
-    def own() -> list[str]:
-        return list(interfaces) or find_own_addresses()
-
-    with listen(texts[TXT_ID], name, show=show, addresses=own) as listening:
-        while True:
-            addresses = own()
-
-            def is_over(known: Sequence[str] = addresses) -> bool:
-                return stop.is_set() or own() != known
-
-            with announce(name, texts, addresses=addresses, port=listening.port):
-                paired = listening.wait(is_over)
-            if paired is not None:
-                return paired.registration
-            if stop.is_set():
-                raise Denied("waiting for an appliance was stopped before one knew the code")
-
-
 def find_own_addresses() -> list[str]:
     """The IPv4 addresses of real interfaces; loopback and what containers make means nothing to others."""
     return sorted(
@@ -161,30 +122,6 @@ def find_own_addresses() -> list[str]:
         for address in adapter.ips
         if address.is_IPv4
     )
-
-
-def follow_appliance(registration: Registration, *, seconds: float = FOLLOW_SECONDS) -> Registration:
-    """The registration with the address that the appliance of that CA announces now, if it announces one.
-
-    Whoever copies the announcement gains nothing: the CA still decides whom we believe.
-    """
-    try:
-        return point_at(registration, find_appliances(seconds=seconds))
-    except (OSError, Error) as error:
-        log.info("mDNS: cannot look for the appliance: %s", error)
-        return registration
-
-
-def point_at(registration: Registration, found: Sequence[FoundAppliance]) -> Registration:
-    """The registration at the one among those found that announces its CA; unchanged if none does."""
-    fingerprint = read_fingerprint(registration.ca_cert)
-    url = urlsplit(registration.url)
-    for appliance in found:
-        if fingerprint and appliance.fingerprint == fingerprint[:16]:
-            host = f"[{appliance.address}]" if ":" in appliance.address else appliance.address
-            moved = urlunsplit(url._replace(netloc=f"{host}:{appliance.port}"))
-            return msgspec.structs.replace(registration, url=moved)
-    return registration
 
 
 def find_appliances(*, seconds: float, interfaces: Sequence[str] = ()) -> list[FoundAppliance]:

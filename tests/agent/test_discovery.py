@@ -5,12 +5,9 @@ from pathlib import Path
 import pytest
 from zeroconf import Zeroconf
 
-from agent.discovery import FoundAppliance, announce, describe_host, point_at
+from agent.discovery import announce, describe_host
 from agent.host import Host
-from agent.pairing import read_fingerprint
-from agent.protocol.client_config import Registration
 from agent.protocol.discovery import MAX_TXT_RECORD_BYTES
-from tests.agent.appliances import RunningAppliance
 
 
 def make_host(root: Path, **dmi: str) -> Host:
@@ -83,16 +80,3 @@ def test_an_announced_host_is_found(tmp_path: Path) -> None:
 
     assert found is not None
     assert found.decoded_properties["st"] == "ready"
-
-
-def test_an_appliance_is_followed_by_its_ca_and_by_nothing_else(tmp_path: Path) -> None:
-    appliance = RunningAppliance(tmp_path)
-    appliance.close()
-    fingerprint = read_fingerprint(appliance.ca_pem)
-    told = Registration(url="https://10.0.0.1:8443/elemental/registration/t", ca_cert=appliance.ca_pem)
-    another = FoundAppliance("b", "10.0.0.66", 8443, "/", "0" * 16)
-    moved = FoundAppliance("a", "10.0.0.9", 9443, "/", fingerprint[:16])
-
-    assert point_at(told, [another]) == told
-    assert point_at(told, [another, moved]).url == "https://10.0.0.9:9443/elemental/registration/t"
-    assert point_at(Registration(url=told.url), [moved, another]).url == told.url
