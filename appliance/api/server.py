@@ -20,7 +20,7 @@ from appliance.access.roles import CONTROL_GROUP
 from appliance.access.rules import Asked
 from appliance.api import contract as c
 from appliance.api.boards import HostBoard
-from appliance.api.identity import CALLER, SPEAKER, cancel_when_refused, check_access
+from appliance.api.identity import ADMINISTRATOR, CALLER, SPEAKER, cancel_when_refused, check_access
 from appliance.api.metrics import render_metrics
 from appliance.api.openapi import render_openapi
 from appliance.api.problems import BadRequest, Forbidden, TooLarge
@@ -126,12 +126,12 @@ class ControlApi:
         machine = decode(MachineInventory, await self._inventory(request))
         if machine.metadata.annotations.get(APPROVALS_NEEDED) == "2":
             return await self._decide(request, approve_as_one_of_two(machine, request[SPEAKER].name))
-        by = body.by if body and body.by else "administrator"
+        by = _decider(request, body.by if body else "")
         return await self._decide(request, {APPROVAL: "approved", APPROVED_BY: by, REJECTION_REASON: None})
 
     async def reject_host(self, request: web.Request, body: c.RejectRequest | None) -> c.HostView:
         reason = body.reason if body else ""
-        by = body.by if body and body.by else "administrator"
+        by = _decider(request, body.by if body else "")
         return await self._decide(
             request,
             {
@@ -392,3 +392,11 @@ def _add_health_routes(app: web.Application, control: Control) -> None:
     app.router.add_get("/livez", live)
     app.router.add_get("/readyz", ready)
     app.router.add_get("/metrics", metrics)
+
+
+def _decider(request: web.Request, says: str) -> str:
+    """Whose decision it is: only the administrator, whom many hands share, may say which hand it was."""
+    speaker = request[SPEAKER]
+    if speaker == ADMINISTRATOR:
+        return says or "administrator"
+    return speaker.name

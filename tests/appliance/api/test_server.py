@@ -10,6 +10,7 @@ from appliance.api.openapi import DOCUMENTED, render_openapi
 from appliance.api.problems import TABLE, describe_problem
 from appliance.api.routes import ROUTES
 from appliance.api.server import MAX_REQUEST_BYTES, ControlApi
+from appliance.resources.machine_inventory import APPROVAL, APPROVED_BY, MACHINE_INVENTORY
 from tests.appliance.fleet import add_machine, ask
 from tests.appliance.running import Appliance
 
@@ -150,3 +151,32 @@ def test_an_operation_can_be_cancelled_and_followed_over_the_api(appliance: Appl
     assert ended.error is not None
     assert cancelled.state in FINAL_STATES
     assert started.id in [operation.id for operation in client.operations()]
+
+
+@pytest.mark.parametrize(
+    ("role", "recorded"), [("", "ana@desk"), ("operator", "bert")], ids=["admin", "user"]
+)
+def test_only_the_administrator_may_say_whose_hand_approved(
+    appliance: Appliance, role: str, recorded: str
+) -> None:
+    name = f"press-{role or 'admin'}"
+    appliance.client().apply_object(
+        {
+            "apiVersion": MACHINE_INVENTORY.api_version,
+            "kind": MACHINE_INVENTORY.kind,
+            "metadata": {
+                "name": name,
+                "namespace": "fleet-default",
+                "annotations": {APPROVAL: "pending"},
+            },
+        }
+    )
+    client = appliance.client()
+    if role:
+        issued = client.issue_user("bert", role, method="token", lifetime_seconds=600)
+        client = appliance.remote(token=issued.token)
+
+    client.approve(name, "fleet-default", by="ana@desk")
+
+    found = appliance.client().get_object(MACHINE_INVENTORY, name, "fleet-default")
+    assert found["metadata"]["annotations"][APPROVED_BY] == recorded
