@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.api.client import ApplianceError, Client, Unreachable, object_path, parse_problem
+from appliance.api.client import ApplianceError, Client, Unreachable, object_path
+from appliance.api.wire import parse_problem
 from appliance.credentials import Authority
 from appliance.resources.core import CONFIG_MAP, NAMESPACE
 from appliance.resources.machine_inventory import MACHINE_INVENTORY

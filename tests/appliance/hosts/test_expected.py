@@ -137,7 +137,6 @@ def test_whatever_shape_a_machine_sends_is_read(tree: JSON) -> None:
         (clean_mac, "00:00:00:00:00:00"),
         (clean_mac, 7),
     ],
-    ids=str,
 )
 def test_what_every_board_says_is_nothing(clean: object, filler: object) -> None:
     assert callable(clean)
