@@ -140,7 +140,7 @@ def test_a_client_file_with_more_in_it_is_read() -> None:
         b"elemental:\n  registration: {url: u, labels: {a: b}, ca-cert: null}\n  install: {debug: true}\n"
     )
 
-    assert parse_registration(document) == Registration(url="u")
+    assert parse_registration(document) == Registration(url="u", labels={"a": "b"})
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def test_a_rollout_that_is_paused_is_written_down_with_who_did_it(
         }
     )
 
-    (entry,) = read_entries(appliance.data, about="rollouts")
+    (entry,) = [each for each in read_entries(appliance.data, about="rollouts") if "r1" in each.object]
     assert (entry.who, entry.details["rollout"]) == (
         "skerry:admin",
         '{"image":"none","maxUnavailable":1,"paused":true}',
