@@ -207,6 +207,12 @@ def start_api_server(cluster: KubeCluster, programs: KubePrograms) -> None:
     cluster.wait("kube-apiserver to be ready", lambda: _is_ready(cluster))
 
 
+def restart_controllers(cluster: KubeCluster) -> None:
+    """For whoever took a kind away: a garbage collector that knew it collects nothing any more."""
+    cluster.stop("kube-controller-manager")
+    _start_controllers(cluster, build_kube_programs())
+
+
 def load_definitions(cluster: KubeCluster, folder: Path) -> None:
     """Create every CustomResourceDefinition of a folder and wait until their kinds are served."""
     documents = [yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*.yaml"))]

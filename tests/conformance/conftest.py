@@ -8,9 +8,20 @@ import pytest
 
 from appliance.store.base import Limits, Store
 from tests.conformance.store_engines import LIMITS, kubernetes, sqlite
+from tests.go_builds import has_go
+from tests.kube_cluster import KubeCluster, running_cluster
 from tests.mirror.running import RunningMirror
 
 ENGINES = ["sqlite", pytest.param("kubernetes", marks=pytest.mark.interop)]
+
+
+@pytest.fixture(scope="package")
+def kube_cluster() -> Iterator[KubeCluster]:
+    """A cluster that holds nothing of other folders' tests."""
+    if not has_go():
+        pytest.skip("Go is not installed: it builds kube-apiserver and kine")
+    with running_cluster() as cluster:
+        yield cluster
 
 
 def open_engine(

@@ -45,7 +45,7 @@ from tests.appliance.controllers.factories import (
 from tests.appliance.controllers.test_seed_image import Shelf
 from tests.conformance.controlled_cluster import define, is_served, open_cluster
 from tests.conformance.store_engines import remove
-from tests.kube_cluster import DEFINITIONS, KubeCluster
+from tests.kube_cluster import DEFINITIONS, KubeCluster, restart_controllers
 
 PATIENCE = 90.0
 OURS = (MANAGED_OS_IMAGE, ROLLOUT, MANAGED_OS_VERSION_CHANNEL, MANAGED_OS_VERSION, SEED_IMAGE)
@@ -228,6 +228,7 @@ async def test_where_a_cluster_has_plans_an_image_becomes_one(kube_cluster: Kube
             ]
     finally:
         kube_cluster.request("DELETE", f"{DEFINITIONS}/{definition}")
+        restart_controllers(kube_cluster)
 
     assert plan["spec"]["upgrade"] == {"image": "reg.lan/os", "command": ["/usr/sbin/suc-upgrade"]}
     assert plan["spec"]["version"] == "2"
