@@ -10,7 +10,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from agent.facts.reading import list_names, read_bytes, read_number
+from agent.facts.reading import read_bytes
 from agent.host import Host
 
 Addresses = Mapping[str, Sequence[str]]
@@ -33,10 +33,7 @@ def read_addresses(host: Host) -> Addresses:
     """Addresses by interface, in the kernel's order; empty where it cannot be asked."""
     if host.root.resolve() != host.root.resolve().parent:  # the kernel would describe another machine
         return read_address_files(host)
-    names = {
-        read_number(host, f"/sys/class/net/{name}/ifindex"): name
-        for name in list_names(host, "/sys/class/net", limit=4096)
-    }
+    names = dict(socket.if_nameindex())
     found: defaultdict[str, list[str]] = defaultdict(list)
     for index, address in parse_addresses(_ask_kernel()):
         name = names.get(index)

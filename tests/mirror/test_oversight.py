@@ -21,6 +21,9 @@ def test_a_pull_and_a_push_show_in_the_metrics(mirror: RunningMirror) -> None:
     mirror.ask("GET", f"/v2/a/blobs/{digest}")
     mirror.ask("GET", "/v2/a/manifests/none")
 
+    # A client has its last byte a moment before the server counts it.
+    wait_until(lambda: b'route="manifest",method="GET",status="404"} 1' in mirror.ask("GET", "/metrics").body)
+    wait_until(lambda: b'route="blob",method="GET",status="200"} 1' in mirror.ask("GET", "/metrics").body)
     answer = mirror.ask("GET", "/metrics")
 
     assert answer.status == 200
