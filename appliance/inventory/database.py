@@ -1,30 +1,21 @@
-"""The inventory's SQLite file: opened by one program at a time, checked, migrated.
+"""The inventory's SQLite file: its tables, and the words in which one is refused.
 
-Besides the store's, the only importer of sqlite_utils, and only for the schema. What can be derived again is
-written without waiting for the disk; the writer asks for more where people wrote.
+How a file is opened, checked and migrated is `appliance.sqlite_file`'s. What can be derived again is written
+without waiting for the disk; the writer asks for more where people wrote.
 """
 
-import contextlib
-import fcntl
-import os
 import sqlite3
 from pathlib import Path
 
-import sqlite_utils
-
-from appliance.files import PRIVATE, sync_directory
 from appliance.inventory.errors import InventoryDamaged, InventoryUnavailable
+from appliance.sqlite_file import FileKind, Migration, SqliteFile
 
 APPLICATION_ID = 0x534B4956  # "SKIV", so that another program's database is told apart
 
-migrations = sqlite_utils.Migrations("skerry-inventory")
-MIGRATION_NAMES = ("0001-entries",)
-
-
-@migrations(name=MIGRATION_NAMES[0])
-def _create_entries(database: sqlite_utils.Database) -> None:
-    """`keys` finds an entry by one exact thing; `search` by any part of anything (trigrams)."""
-    for statement in (
+# `keys` finds an entry by one exact thing; `search` by any part of anything (trigrams).
+ENTRIES = Migration(
+    "0001-entries",
+    (
         """CREATE TABLE entries (
              id INTEGER PRIMARY KEY AUTOINCREMENT,
              state TEXT NOT NULL, namespace TEXT NOT NULL DEFAULT '', name TEXT NOT NULL DEFAULT '',
@@ -73,91 +64,30 @@ def _create_entries(database: sqlite_utils.Database) -> None:
              kind TEXT PRIMARY KEY, origin TEXT NOT NULL, version TEXT NOT NULL) WITHOUT ROWID""",
         """CREATE VIRTUAL TABLE search USING fts5 (
              name, serial, mac, ip, tag, location, label, more, tokenize = 'trigram')""",
-    ):
-        database.execute(statement)
+    ),
+)
 
 
-class Database:
-    """An open, sound, migrated file that no other program has open. Raises InventoryError's children."""
+class Database(SqliteFile):
+    """The inventory's file, open; rows are read by their columns' names. Raises InventoryError's children."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = _lock(path)
-        try:
-            _prepare(path)
-        except BaseException:
-            os.close(self._lock)
-            raise
+        super().__init__(path, INVENTORY_FILE)
 
     def connect(self, *, read_only: bool = False) -> sqlite3.Connection:
-        """A connection for one thread at a time; transactions are begun by hand."""
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        connection = super().connect(read_only=read_only)
         connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA busy_timeout = 5000")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA cache_size = -8192")
-        if read_only:
-            connection.execute("PRAGMA query_only = ON")
         return connection
 
-    def close(self) -> None:
-        """Let the next program in. Its connections must be closed before."""
-        os.close(self._lock)
+
+def _busy(path: Path) -> InventoryUnavailable:
+    return InventoryUnavailable(
+        f"The inventory {path} is in use by another program.", hint="Stop the appliance first."
+    )
 
 
-def _lock(path: Path) -> int:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
-    except OSError as error:
-        raise InventoryUnavailable(f"The inventory {path} cannot be opened: {error.strerror}.") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise InventoryUnavailable(
-            f"The inventory {path} is in use by another program.", hint="Stop the appliance first."
-        ) from error
-    return lock
-
-
-def _prepare(path: Path) -> None:
-    is_new = not path.exists()
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE))
-        with contextlib.closing(sqlite3.connect(path)) as connection:
-            _check_sound(connection, path)
-            _migrate(connection, path)
-    except sqlite3.DatabaseError as error:
-        raise damaged(path, str(error)) from error
-    except OSError as error:
-        raise InventoryUnavailable(f"The inventory {path} cannot be opened: {error.strerror}.") from error
-    if is_new:
-        sync_directory(path.parent)
-
-
-def _check_sound(connection: sqlite3.Connection, path: Path) -> None:
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    has_tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] > 0
-    if application != APPLICATION_ID and has_tables:
-        raise InventoryDamaged(f"{path} is a database of another program.", hint="Move it away.")
-    problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if problem != "ok":
-        raise damaged(path, problem)
-
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    database = sqlite_utils.Database(connection, execute_plugins=False)
-    newer = {migration.name for migration in migrations.applied(database)} - set(MIGRATION_NAMES)
-    if newer:
-        raise InventoryUnavailable(
-            f"The inventory {path} was written by a newer release ({', '.join(sorted(newer))})."
-        )
-    migrations.apply(database)
-    connection.commit()
+def _foreign(path: Path) -> InventoryDamaged:
+    return InventoryDamaged(f"{path} is a database of another program.", hint="Move it away.")
 
 
 def damaged(path: Path, problem: str) -> InventoryDamaged:
@@ -166,3 +96,14 @@ def damaged(path: Path, problem: str) -> InventoryDamaged:
         f"The inventory {path} is damaged: {problem.strip()}.",
         hint=f"Stop the appliance, then: skerry inventory repair --data {path.parent}",
     )
+
+
+INVENTORY_FILE = FileKind(
+    APPLICATION_ID,
+    "skerry-inventory",
+    (ENTRIES,),
+    unavailable=lambda sentence: InventoryUnavailable(f"The inventory {sentence}."),
+    busy=_busy,
+    foreign=_foreign,
+    damaged=damaged,
+)
