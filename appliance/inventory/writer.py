@@ -6,18 +6,15 @@ write is fsynced, with everything before it, before anybody hears of it; what th
 
 import asyncio
 import logging
-import queue
 import sqlite3
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from appliance.group_commit import GroupCommit
 from appliance.inventory.errors import InventoryUnavailable
 
 T = TypeVar("T")
-
-MAX_GROUP = 256
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +35,7 @@ class Writer:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
-        self._closing = threading.Lock()
-        self._is_closed = False
-        self._thread = threading.Thread(target=self._run, name="inventory-writer", daemon=True)
-        self._thread.start()
+        self._group = GroupCommit(self._commit, name="inventory-writer", closed=_closed)
 
     def post(
         self, work: Callable[[sqlite3.Connection], T], *, durable: bool, dry_run: bool = False
@@ -50,32 +43,13 @@ class Writer:
         """Queue `work`; the future has its result once it is committed, or undone when dry."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        with self._closing:
-            if self._is_closed:
-                raise InventoryUnavailable("The inventory is closed.")
-            self._queue.put(_Write(work, loop, future, durable, dry_run))
+        self._group.put(_Write(work, loop, future, durable, dry_run))
         return future
 
     def close(self) -> None:
         """Commit what was queued, then stop."""
-        with self._closing:
-            if self._is_closed:
-                return
-            self._is_closed = True
-            self._queue.put(None)
-        self._thread.join()
-        self._connection.close()
-
-    def _run(self) -> None:
-        is_open = True
-        while is_open:
-            group = [self._queue.get()]
-            while len(group) < MAX_GROUP and not self._queue.empty():
-                group.append(self._queue.get())
-            is_open = None not in group
-            writes = [write for write in group if write is not None]
-            if writes:
-                self._commit(writes)
+        if self._group.close():
+            self._connection.close()
 
     def _commit(self, writes: list[_Write]) -> None:
         level = "FULL" if any(write.is_durable for write in writes) else "NORMAL"
@@ -112,6 +86,10 @@ class Writer:
             if write.is_dry:
                 self._connection.execute("ROLLBACK TO write")
         self._connection.execute("RELEASE write")
+
+
+def _closed() -> InventoryUnavailable:
+    return InventoryUnavailable("The inventory is closed.")
 
 
 def _tell(writes: list[_Write]) -> None:

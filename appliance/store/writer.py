@@ -6,21 +6,18 @@ before the commit that holds it is on the disk.
 
 import asyncio
 import logging
-import queue
 import sqlite3
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from appliance.group_commit import GroupCommit
 from appliance.resources.meta import Kind
 from appliance.store.base import Limits, Unavailable
 from appliance.store.tables import Change, Transaction, kind_key
 
 T = TypeVar("T")
-
-_MAX_GROUP = 256
 
 log = logging.getLogger("skerry.store")
 
@@ -55,44 +52,23 @@ class Writer:
         self._connection = connection
         self._limits = limits
         self._publish = publish
-        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
-        self._closing = threading.Lock()
-        self._is_closed = False
         row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'changes'").fetchone()
         self._revision = int(row[0])
         self._history = History(connection, limits)
-        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
-        self._thread.start()
+        self._group = GroupCommit(
+            self._commit, name="store-writer", closed=_closed
+        )
 
     async def submit(self, work: Callable[[Transaction], T], *, dry_run: bool = False) -> T:
         """Run `work` in the writer's thread; returns its result once it is durable, or undone when dry."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        with self._closing:
-            if self._is_closed:
-                raise Unavailable("the store is closed")
-            self._queue.put(_Write(work, asyncio.get_running_loop(), future, dry_run))
+        self._group.put(_Write(work, asyncio.get_running_loop(), future, dry_run))
         return await future
 
     def close(self) -> None:
         """Commit what was submitted, then stop."""
-        with self._closing:
-            if self._is_closed:
-                return
-            self._is_closed = True
-            self._queue.put(None)
-        self._thread.join()
-        self._connection.close()
-
-    def _run(self) -> None:
-        is_open = True
-        while is_open:
-            group = [self._queue.get()]
-            while len(group) < _MAX_GROUP and not self._queue.empty():
-                group.append(self._queue.get())
-            is_open = None not in group
-            writes = [write for write in group if write is not None]
-            if writes:
-                self._commit(writes)
+        if self._group.close():
+            self._connection.close()
 
     def _commit(self, writes: list[_Write]) -> None:
         changes: list[Change] = []
@@ -160,6 +136,10 @@ class Writer:
             else:
                 outcome.write.future.set_result(outcome.result)
         self._publish(changes)
+
+
+def _closed() -> Unavailable:
+    return Unavailable("the store is closed")
 
 
 class History:
