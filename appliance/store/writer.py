@@ -55,9 +55,7 @@ class Writer:
         row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'changes'").fetchone()
         self._revision = int(row[0])
         self._history = History(connection, limits)
-        self._group = GroupCommit(
-            self._commit, name="store-writer", closed=_closed
-        )
+        self._group = GroupCommit(self._commit, name="store-writer", closed=_closed)
 
     async def submit(self, work: Callable[[Transaction], T], *, dry_run: bool = False) -> T:
         """Run `work` in the writer's thread; returns its result once it is durable, or undone when dry."""
