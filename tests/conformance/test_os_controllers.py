@@ -189,12 +189,17 @@ async def test_an_image_moves_its_hosts_and_its_end_takes_back_what_was_not_answ
         runs = {"report": msgspec.to_builtins(report(digest=V2, booted="b"))}
         await store.patch(HOST_REPORT, "host-0", merge(runs), namespace=NAMESPACE)
         await world.until(lambda: plan_type(store, "host-1"), "upgrade")
-        status = (await world.find(ROLLOUT, "line"))["status"]
+
+        async def count() -> tuple[int, int, str]:
+            status = (await world.find(ROLLOUT, "line"))["status"]
+            return status["updated"], status["total"], status["phase"]
+
+        # The plan is handed out before the rollout's status tells of it.
+        await world.until(count, (1, 2, "Progressing"))
         await store.delete(MANAGED_OS_IMAGE, "line", namespace=NAMESPACE)
         await world.until(lambda: names(store, ROLLOUT), [])
         await world.until(lambda: plan_type(store, "host-1"), "empty")
 
-    assert (status["updated"], status["total"], status["phase"]) == (1, 2, "Progressing")
     assert await plan_type(store, "host-0") == "upgrade"
 
 
